@@ -1,0 +1,139 @@
+"""Arguments and results of the calls, one struct each way, named after the method."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class InstanceCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base: the instance that is meant."""
+
+    instance_id: str
+
+
+class Reboot(InstanceCall, frozen=True, kw_only=True):
+    """``instance.reboot``: ``SOFT`` asks the guest by ACPI and turns to ``HARD`` after a while."""
+
+    reboot_type: str = "SOFT"
+
+
+class ConsoleOutput(InstanceCall, frozen=True, kw_only=True):
+    """``instance.console_output``: result is a string, the last ``length`` lines or all."""
+
+    length: int | None = None
+
+
+class ConsoleTarget(InstanceCall, frozen=True, kw_only=True):
+    """``instance.console_target``: result is ConsoleAddress."""
+
+    console_type: str = "novnc"
+
+
+class ConsoleAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """A unix socket that speaks RFB (novnc) or raw bytes (serial)."""
+
+    path: str
+
+
+class Snapshot(InstanceCall, frozen=True, kw_only=True):
+    """``instance.snapshot``: write the root disk, consistent and standalone, to ``path`` (qcow2). Result is SnapshotDone."""
+
+    path: str
+    disk_format: str = "qcow2"
+
+
+class SnapshotDone(msgspec.Struct, frozen=True, kw_only=True):
+    size: int
+
+
+class DetachDisk(InstanceCall, frozen=True, kw_only=True):
+    """``instance.detach_disk``: wait until the guest let go of the volume's disk."""
+
+    volume_id: str
+
+
+class ResizeDisk(InstanceCall, frozen=True, kw_only=True):
+    """``instance.resize_disk``: tell the guest that a volume grew."""
+
+    volume_id: str
+    size_gb: int
+
+
+class SetPassword(InstanceCall, frozen=True, kw_only=True):
+    """``instance.set_password``."""
+
+    password: str
+
+
+class InjectNmi(InstanceCall, frozen=True, kw_only=True):
+    """``instance.trigger_crash_dump``."""
+
+
+class Diagnostics(InstanceCall, frozen=True, kw_only=True):
+    """``instance.diagnostics``: result is a flat mapping of counters."""
+
+
+class ReleaseDisk(InstanceCall, frozen=True, kw_only=True):
+    """``instance.release_disk``: stop, and hand the root disk over at ``path`` (cold migration, shelve)."""
+
+    path: str
+
+
+class MetadataRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``metadata.get``, from agent to control plane: what a guest asked at 169.254.169.254."""
+
+    method: str
+    path: str
+    remote_address: str
+    network_id: str = ""
+    router_id: str = ""
+    body: bytes = b""
+    headers: dict[str, str] = {}
+
+
+class MetadataAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    status: int
+    body: bytes
+    content_type: str = "text/plain; charset=UTF-8"
+
+
+class VolumeCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    volume_id: str
+
+
+class VolumeCreate(VolumeCall, frozen=True, kw_only=True):
+    """``volume.create``: empty, or a copy of exactly one source."""
+
+    size_gb: int
+    source_volume_id: str | None = None
+    source_snapshot_id: str | None = None
+    image_path: str | None = None
+    image_format: str | None = None
+    backup_path: str | None = None
+
+
+class VolumeDelete(VolumeCall, frozen=True, kw_only=True):
+    """``volume.delete``: done also when it is not there."""
+
+
+class VolumeExtend(VolumeCall, frozen=True, kw_only=True):
+    size_gb: int
+
+
+class SnapshotCreate(VolumeCall, frozen=True, kw_only=True):
+    snapshot_id: str
+
+
+class SnapshotDelete(VolumeCall, frozen=True, kw_only=True):
+    snapshot_id: str
+
+
+class VolumeCopyOut(VolumeCall, frozen=True, kw_only=True):
+    """``volume.copy_out``: write the volume to ``path`` (an image or a backup)."""
+
+    path: str
+    disk_format: str = "raw"
+
+
+class SnapshotRevert(VolumeCall, frozen=True, kw_only=True):
+    snapshot_id: str
