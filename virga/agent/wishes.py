@@ -1,0 +1,73 @@
+"""Bookkeeping that every keyed driver needs: what is wanted, what is stale, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from virga.agent.protocol import Failure
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a wish: not ``settled`` means that the driver has not worked on it yet."""
+
+    settled: bool
+    reason: str = ""
+    """Why it is not so, for people; empty when it is."""
+
+
+class Wishes(Generic[V]):
+    """Wanted values by key. A failed wish stays stale, so that the next apply tries it again."""
+
+    def __init__(self, driver: str) -> None:
+        self.driver = driver
+        self.wanted: dict[str, V] = {}
+        self._stale: set[str] = set()
+        self._reasons: dict[str, str] = {}
+
+    def want(self, key: str, value: V | None) -> None:
+        """Record; ``None`` takes the wish back. The same wish twice is no work."""
+        if value is None:
+            if self.wanted.pop(key, None) is not None:
+                self._reasons.pop(key, None)
+            self._stale.discard(key)
+        elif self.wanted.get(key) != value:
+            self.wanted[key] = value
+            self._stale.add(key)
+
+    def mark_stale(self, keys: Iterable[str] | None = None) -> None:
+        """Work on these (or all) at the next apply though the wish did not change: the world may have."""
+        self._stale.update(k for k in (self.wanted if keys is None else keys) if k in self.wanted)
+
+    def stale(self) -> list[str]:
+        return sorted(self._stale)
+
+    def settle(self, realise: Callable[[str, V], None], expected: type[Exception]) -> list[Failure]:
+        """Call ``realise`` for all that is stale; ``expected`` errors become failures and stay stale."""
+        failures = []
+        for key in self.stale():
+            try:
+                realise(key, self.wanted[key])
+            except expected as error:
+                failures.append(self.failed(key, str(error)))
+            else:
+                self.done(key)
+        return failures
+
+    def done(self, key: str) -> None:
+        self._stale.discard(key)
+        self._reasons.pop(key, None)
+
+    def failed(self, key: str, reason: str) -> Failure:
+        self._stale.add(key)
+        self._reasons[key] = reason
+        return Failure(self.driver, key, reason)
+
+    def outcome(self, key: str) -> Outcome:
+        if key in self._reasons:
+            return Outcome(True, self._reasons[key])
+        return Outcome(key not in self._stale)
