@@ -1,0 +1,98 @@
+"""What code outside a single transaction works with: async handlers and durable jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from virga.api.policy import Policy
+from virga.db.engine import Database
+from virga.db.tx import Tx
+
+T = TypeVar("T")
+
+
+class CallError(Exception):
+    """An agent could not do what it was asked. ``kind``: ``timeout``, ``unreachable`` or the agent's own error type."""
+
+    def __init__(self, message: str, kind: str = "error") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class HostCaller(Protocol):
+    """Calls an agent. ``call_id`` makes a repeated call harmless; the result is raw JSON."""
+
+    def __call__(
+        self, host: str, method: str, arguments: Any, *, call_id: str, request_id: str, timeout_s: float
+    ) -> Awaitable[bytes]: ...
+
+
+class Workers:
+    """The threads that transactions run in: one for writers (they take turns anyway), some for readers."""
+
+    def __init__(self, database: Database, readers: int = 4) -> None:
+        self.database = database
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._readers = ThreadPoolExecutor(readers, "reader")
+
+    async def read(self, function: Callable[[Tx], T], request_id: str = "") -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self.database.read, function, request_id)
+
+    async def write(self, function: Callable[[Tx], T], request_id: str = "") -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, self.database.write, function, request_id)
+
+    async def thread(self, function: Callable[[], T]) -> T:
+        """Run something slow that needs no transaction (hashing, a tool) beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function)
+
+    def close(self) -> None:
+        self._writer.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+
+
+class AsyncContext:
+    """Transactions and agent calls for async handlers and jobs. ``name`` makes its call ids stable."""
+
+    def __init__(
+        self, workers: Workers, host_caller: HostCaller, policy: Policy, settings: Any, request_id: str, name: str
+    ) -> None:
+        self.workers = workers
+        self.policy = policy
+        self.settings = settings
+        self.request_id = request_id
+        self._host_caller = host_caller
+        self._name = name
+        self._calls = 0
+
+    async def read(self, function: Callable[[Tx], T]) -> T:
+        """Run ``function(tx)`` in a reading transaction."""
+        return await self.workers.read(function, self.request_id)
+
+    async def write(self, function: Callable[[Tx], T]) -> T:
+        """Run ``function(tx)`` and commit."""
+        return await self.workers.write(function, self.request_id)
+
+    async def thread(self, function: Callable[[], T]) -> T:
+        """Run a slow function beside the event loop."""
+        return await self.workers.thread(function)
+
+    async def call(self, host: str, method: str, arguments: Any, timeout_s: float = 60.0) -> bytes:
+        """Ask the agent of ``host`` for a true action; raw JSON of the result. Raises CallError.
+
+        The n-th call of a job has the same id each time the job runs, so that a job repeated after
+        a crash gets the first outcome again.
+        """
+        self._calls += 1
+        return await self._host_caller(
+            host,
+            method,
+            arguments,
+            call_id=f"{self._name}.{self._calls}",
+            request_id=self.request_id,
+            timeout_s=timeout_s,
+        )

@@ -1,0 +1,277 @@
+"""The HTTP edge of one service: finds the route, knows the caller, runs the handler, renders what comes back."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from virga.api.context import AsyncContext, Workers
+from virga.api.faults import BadRequest, Fault, MethodNotAllowed, NotFound, RequestTooLarge, Unauthorized
+from virga.api.policy import Policy
+from virga.api.request import Caller, Request, Response
+from virga.api.routing import AUTHENTICATED, PUBLIC, Match, Route, RouteTable, ServiceApi
+from virga.db.tx import Tx
+
+log = logging.getLogger("virga.api")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Authenticate = Callable[[Tx, str], Caller]
+"""Token to caller; raises Unauthorized."""
+
+NOBODY = Caller()
+BODILESS = frozenset({204, 205, 304})
+
+
+class Edge:
+    """An ASGI application for one ServiceApi, mounted under its prefix."""
+
+    def __init__(
+        self,
+        service: ServiceApi,
+        workers: Workers,
+        policy: Policy,
+        authenticate: Authenticate,
+        make_context: Callable[[str, str], AsyncContext],
+        public_url: str | None = None,
+    ) -> None:
+        self.service = service
+        self.workers = workers
+        self.policy = policy
+        self.authenticate = authenticate
+        self.make_context = make_context
+        self.public_url = public_url
+        self.table = RouteTable(service.routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        began = time.perf_counter()
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        req = self._request(scope, headers, receive)
+        try:
+            response = await self._answer(req, receive)
+        except Fault as fault:
+            response = self._refusal(fault, req)
+        except Exception:
+            log.exception("request failed", extra={"request_id": req.request_id, "path": req.path})
+            response = self._refusal(
+                Fault("The server has either erred or is incapable of performing the requested operation.", status=500),
+                req,
+            )
+        status = await self._send(response, req, send)
+        log.info(
+            "request",
+            extra={
+                "request_id": req.request_id,
+                "service": self.service.name,
+                "method": req.method,
+                "path": req.path,
+                "status": status,
+                "ms": round((time.perf_counter() - began) * 1000, 2),
+                "project_id": req.caller.project_id,
+            },
+        )
+
+    def _request(self, scope: Scope, headers: dict[str, str], receive: Receive) -> Request:
+        root = scope.get("root_path", "")
+        path = scope["path"]
+        if root and path.startswith(root):
+            path = path[len(root) :]
+        host = headers.get("host", "127.0.0.1")
+        base = self.public_url or f"{scope.get('scheme', 'http')}://{host}"
+        try:
+            query = parse_qsl(scope["query_string"].decode("utf-8"), keep_blank_values=True)
+        except UnicodeDecodeError:
+            query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        return Request(
+            method=scope["method"],
+            path=path or "/",
+            path_params={},
+            query=query,
+            headers=headers,
+            body=None,
+            raw_body=b"",
+            caller=NOBODY,
+            policy=self.policy,
+            request_id=f"req-{uuid.uuid4()}",
+            base_url=base + self.service.prefix,
+            remote_address=(scope.get("client") or ("",))[0],
+        )
+
+    async def _answer(self, req: Request, receive: Receive) -> Response:
+        microversions = self.service.microversions
+        if microversions is not None:
+            req.microversion = microversions.minimum
+            req.microversion = microversions.negotiate(req.headers)
+        match = self.table.match(req.method, req.path)
+        if not isinstance(match, Match):
+            raise self._no_route(req, match)
+        req.path_params = {name: unquote(value) for name, value in match.params.items()}
+        route = match.routes[0]
+        if route.access != PUBLIC:
+            await self._identify(req)
+        if route.streams:
+            req.stream = _chunks(receive)
+        else:
+            await self._read_body(req, receive)
+            route = self._choose(match.routes, req)
+        if route.access not in (PUBLIC, AUTHENTICATED):
+            self._enforce(req, route.access)
+        result = await self._run(route, req)
+        if isinstance(result, Response):
+            return result
+        return Response(route.status, result)
+
+    def _no_route(self, req: Request, allowed: set[str]) -> Fault:
+        service = self.service
+        if allowed:
+            if service.method_not_allowed:
+                return service.method_not_allowed(req.method, req.path)
+            return MethodNotAllowed(
+                "The method is not allowed for the requested URL.", headers={"allow": ", ".join(sorted(allowed))}
+            )
+        return service.not_found(req.method, req.path) if service.not_found else NotFound(
+            "The resource could not be found."
+        )
+
+    async def _identify(self, req: Request) -> None:
+        token = req.headers.get("x-auth-token")
+        if not token:
+            raise self._unauthenticated()
+        try:
+            req.caller = await self.workers.read(lambda tx: self.authenticate(tx, token))
+        except Unauthorized:
+            raise self._unauthenticated() from None
+
+    def _unauthenticated(self) -> Fault:
+        if self.service.unauthenticated:
+            return self.service.unauthenticated()
+        return Unauthorized("The request you have made requires authentication.")
+
+    async def _read_body(self, req: Request, receive: Receive) -> None:
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in _chunks(receive):
+            size += len(chunk)
+            if size > self.service.max_body:
+                raise RequestTooLarge("Request is too large.")
+            parts.append(chunk)
+        req.raw_body = b"".join(parts)
+        if not req.raw_body:
+            return
+        try:
+            req.body = msgspec.json.decode(req.raw_body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+            if self.service.malformed:
+                raise self.service.malformed(str(problem)) from None
+            raise BadRequest(f"Malformed request body: {problem}.") from None
+
+    def _choose(self, routes: tuple[Route, ...], req: Request) -> Route:
+        """Among routes of one URL: the one whose action key is in the body and whose versions fit."""
+        fitting = [r for r in routes if _fits(r, req.microversion)]
+        if not fitting:
+            raise self._no_route(req, set())
+        actions = [r for r in fitting if r.action is not None]
+        if not actions:
+            return fitting[0]
+        if isinstance(req.body, dict):
+            for route in actions:
+                if route.action in req.body:
+                    return route
+        plain = [r for r in fitting if r.action is None]
+        if plain:
+            return plain[0]
+        if isinstance(req.body, dict) and len(req.body) == 1:
+            raise BadRequest(f"There is no such action: {next(iter(req.body))}")
+        raise BadRequest("Malformed request body")
+
+    def _enforce(self, req: Request, rule: str) -> None:
+        try:
+            req.enforce(rule)
+        except Fault as fault:
+            raise (self.service.forbidden(fault) if self.service.forbidden else fault) from None
+
+    async def _run(self, route: Route, req: Request) -> Any:
+        handler = route.handler
+        try:
+            if route.is_async:
+                return await handler(self.make_context(req.request_id, req.request_id), req)
+            if route.writes:
+                return await self.workers.write(lambda tx: handler(tx, req), req.request_id)
+            return await self.workers.read(lambda tx: handler(tx, req), req.request_id)
+        except Fault as fault:
+            if fault.type == "PolicyNotAuthorized" and self.service.forbidden:
+                raise self.service.forbidden(fault) from None
+            raise
+
+    def _refusal(self, fault: Fault, req: Request) -> Response:
+        body = self.service.envelope(fault, req.request_id)
+        headers = dict(fault.headers)
+        if fault.status == 401:
+            headers.setdefault("www-authenticate", f'Keystone uri="{_origin(req.base_url)}/identity"')
+        return Response(fault.status, body, headers)
+
+    async def _send(self, response: Response, req: Request, send: Send) -> int:
+        headers = {name: req.request_id for name in self.service.request_id_headers}
+        if self.service.microversions is not None:
+            headers |= self.service.microversions.response_headers(req.microversion)
+        headers |= req.response_headers
+        headers |= {name.lower(): value for name, value in response.headers.items()}
+        body = b""
+        if isinstance(response.body, bytes):
+            body = response.body
+        elif response.body is not None and response.status not in BODILESS:
+            body = msgspec.json.encode(response.body)
+            headers.setdefault("content-type", "application/json")
+        if response.stream is None and response.status not in BODILESS:
+            headers["content-length"] = str(len(body))
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status,
+                "headers": [(k.encode("latin-1"), v.encode("utf-8")) for k, v in headers.items()],
+            }
+        )
+        if req.method == "HEAD":
+            body = b""
+        elif response.stream is not None:
+            async for chunk in response.stream:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": body})
+        return response.status
+
+
+def _fits(route: Route, version: tuple[int, int]) -> bool:
+    if route.min_version is not None and version < route.min_version:
+        return False
+    return route.max_version is None or version <= route.max_version
+
+
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body"):
+            return
+
+
+class ClientGone(Fault):
+    """The client hung up before it had sent everything; nobody reads the answer."""
+
+    status = 400
+
+
+def _origin(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
