@@ -59,7 +59,13 @@ class AsyncContext:
     """Transactions and agent calls for async handlers and jobs. ``name`` makes its call ids stable."""
 
     def __init__(
-        self, workers: Workers, host_caller: HostCaller, policy: Policy, settings: Any, request_id: str, name: str
+        self,
+        workers: Workers,
+        host_caller: HostCaller,
+        policy: Policy,
+        settings: Any,
+        request_id: str,
+        name: str,
     ) -> None:
         self.workers = workers
         self.policy = policy

@@ -63,7 +63,10 @@ class Edge:
         except Exception:
             log.exception("request failed", extra={"request_id": req.request_id, "path": req.path})
             response = self._refusal(
-                Fault("The server has either erred or is incapable of performing the requested operation.", status=500),
+                Fault(
+                    "The server has either erred or is incapable of performing the requested operation.",
+                    status=500,
+                ),
                 req,
             )
         status = await self._send(response, req, send)
@@ -136,10 +139,13 @@ class Edge:
             if service.method_not_allowed:
                 return service.method_not_allowed(req.method, req.path)
             return MethodNotAllowed(
-                "The method is not allowed for the requested URL.", headers={"allow": ", ".join(sorted(allowed))}
+                "The method is not allowed for the requested URL.",
+                headers={"allow": ", ".join(sorted(allowed))},
             )
-        return service.not_found(req.method, req.path) if service.not_found else NotFound(
-            "The resource could not be found."
+        return (
+            service.not_found(req.method, req.path)
+            if service.not_found
+            else NotFound("The resource could not be found.")
         )
 
     async def _identify(self, req: Request) -> None:
@@ -220,7 +226,7 @@ class Edge:
         return Response(fault.status, body, headers)
 
     async def _send(self, response: Response, req: Request, send: Send) -> int:
-        headers = {name: req.request_id for name in self.service.request_id_headers}
+        headers = dict.fromkeys(self.service.request_id_headers, req.request_id)
         if self.service.microversions is not None:
             headers |= self.service.microversions.response_headers(req.microversion)
         headers |= req.response_headers

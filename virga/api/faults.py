@@ -131,15 +131,17 @@ COMPUTE_KEYS = {
 
 def compute_envelope(fault: Fault, request_id: str) -> Any:
     """``{"itemNotFound": {"code", "message"}}``: Compute and Block Storage."""
-    return {
-        COMPUTE_KEYS.get(fault.status, "computeFault"): {"code": fault.status, "message": fault.message}
-    }
+    return {COMPUTE_KEYS.get(fault.status, "computeFault"): {"code": fault.status, "message": fault.message}}
 
 
 def image_envelope(fault: Fault, request_id: str) -> Any:
     """``{"message", "code": "404 Not Found", "title"}``"""
     reason = REASONS.get(fault.status, "Error")
-    return {"message": f"{fault.message}<br /><br />\n\n\n", "code": f"{fault.status} {reason}", "title": reason}
+    return {
+        "message": f"{fault.message}<br /><br />\n\n\n",
+        "code": f"{fault.status} {reason}",
+        "title": reason,
+    }
 
 
 def placement_envelope(fault: Fault, request_id: str) -> Any:

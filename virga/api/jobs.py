@@ -37,7 +37,10 @@ class JobRunner:
     """Takes jobs by number; a key is worked on by one job at a time."""
 
     def __init__(
-        self, jobs: Mapping[str, Job], make_context: Callable[[str, str], AsyncContext], clock: Callable[[], int]
+        self,
+        jobs: Mapping[str, Job],
+        make_context: Callable[[str, str], AsyncContext],
+        clock: Callable[[], int],
     ) -> None:
         self._jobs = jobs
         self._make_context = make_context
