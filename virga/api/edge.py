@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -17,8 +16,9 @@ from virga.api.policy import Policy
 from virga.api.request import Caller, Request, Response
 from virga.api.routing import AUTHENTICATED, PUBLIC, Match, Route, RouteTable, ServiceApi
 from virga.db.tx import Tx
+from virga.lib.log import log_for
 
-log = logging.getLogger("virga.api")
+log = log_for("virga.api")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -61,7 +61,7 @@ class Edge:
         except Fault as fault:
             response = self._refusal(fault, req)
         except Exception:
-            log.exception("request failed", extra={"request_id": req.request_id, "path": req.path})
+            log.exception("request failed", request_id=req.request_id, path=req.path)
             response = self._refusal(
                 Fault(
                     "The server has either erred or is incapable of performing the requested operation.",
@@ -72,15 +72,13 @@ class Edge:
         status = await self._send(response, req, send)
         log.info(
             "request",
-            extra={
-                "request_id": req.request_id,
-                "service": self.service.name,
-                "method": req.method,
-                "path": req.path,
-                "status": status,
-                "ms": round((time.perf_counter() - began) * 1000, 2),
-                "project_id": req.caller.project_id,
-            },
+            request_id=req.request_id,
+            service=self.service.name,
+            method=req.method,
+            path=req.path,
+            status=status,
+            ms=round((time.perf_counter() - began) * 1000, 2),
+            project_id=req.caller.project_id,
         )
 
     def _request(self, scope: Scope, headers: dict[str, str], receive: Receive) -> Request:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,9 @@ from sqlalchemy import delete, select, update
 from virga.api.context import AsyncContext
 from virga.db.outbox import job as table
 from virga.db.tx import Tx
+from virga.lib.log import log_for
 
-log = logging.getLogger("virga.jobs")
+log = log_for("virga.jobs")
 
 RETRY_S = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 
@@ -90,7 +90,7 @@ class JobRunner:
         try:
             job = self._jobs.get(row.name)
             if job is None:
-                log.error("job of unknown name dropped", extra={"job": row.name})
+                log.error("job of unknown name dropped", job=row.name)
                 await self._context.write(lambda tx: _forget(tx, row.id))
                 return
             context = self._make_context(row.request_id, f"job-{row.id}-{row.attempts}")
@@ -99,7 +99,7 @@ class JobRunner:
             except asyncio.CancelledError:
                 raise
             except Exception:
-                log.exception("job failed", extra={"job": row.name, "request_id": row.request_id})
+                log.exception("job failed", job=row.name, request_id=row.request_id)
                 await self._context.write(lambda tx: _retry_or_forget(tx, row, job.attempts))
             else:
                 await self._context.write(lambda tx: _forget(tx, row.id))

@@ -1,0 +1,209 @@
+"""Wires the control plane together and serves it; the only file that knows every room. Nobody imports it.
+
+settings -> database -> services (routes, policies, jobs) -> edge -> uvicorn
+                   \\-> changes -> feed -> hub -> agents -> reports -> services
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import importlib.util
+import secrets
+import sys
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+from typing import Any
+
+import click
+import uvicorn
+import yaml
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse
+from starlette.routing import Mount
+from starlette.routing import Route as HttpRoute
+
+from virga import settings as settings_module
+from virga.api.context import AsyncContext, CallError, Workers
+from virga.api.edge import Edge
+from virga.api.jobs import Job, JobRunner
+from virga.api.policy import Policy
+from virga.api.routing import ServiceApi
+from virga.db import migrate
+from virga.db.engine import Database
+from virga.lib import log as logs
+from virga.settings import Settings
+
+SERVICES = ("identity", "image", "network", "placement", "block_storage", "compute")
+log = logs.log_for("virga.server")
+
+
+def _module(name: str) -> Any | None:
+    """A room's module, or None while the room is not there."""
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    return importlib.import_module(name) if found else None
+
+
+class Cloud:
+    """One control plane in one process. Made once, started and stopped by the ASGI lifespan."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        self.database = Database(settings.database)
+        self.services: list[ServiceApi] = []
+        self.jobs: dict[str, Job] = {}
+        for name in SERVICES:
+            self._add_service(name)
+        self.policy = Policy(self._default_rules(), _overrides(settings.policy_file))
+        self.workers = Workers(self.database)
+        self.hub: Any = None
+        self.app = Starlette(routes=self._mounts(), lifespan=self._lifespan)
+
+    def _add_service(self, name: str) -> None:
+        routes = _module(f"virga.services.{name}.routes")
+        if routes is None:
+            return
+        self.services.append(routes.service(self.settings))
+        jobs = _module(f"virga.services.{name}.jobs")
+        if jobs is not None:
+            self.jobs |= jobs.JOBS
+
+    def _default_rules(self) -> dict[str, str]:
+        rules: dict[str, str] = {}
+        for service in self.services:
+            rules |= service.policies
+        return rules
+
+    def _mounts(self) -> list[Mount | HttpRoute]:
+        authenticate = importlib.import_module("virga.services.identity.token").authenticate
+        mounts: list[Mount | HttpRoute] = [
+            Mount(
+                service.prefix,
+                Edge(
+                    service,
+                    self.workers,
+                    self.policy,
+                    authenticate,
+                    self.context,
+                    self.settings.public_url.rstrip("/") or None,
+                ),
+            )
+            for service in self.services
+        ]
+        return [*mounts, HttpRoute("/", self._front_page)]
+
+    async def _front_page(self, request: HttpRequest) -> JSONResponse:
+        """``GET /``: where the services are. Not OpenStack's; also the sign that the cloud is up."""
+        base = str(request.base_url).rstrip("/")
+        return JSONResponse({"virga": {s.name: base + s.prefix for s in self.services}})
+
+    def context(self, request_id: str, name: str) -> AsyncContext:
+        return AsyncContext(self.workers, self._call, self.policy, self.settings, request_id, name)
+
+    def _call(self, host: str, method: str, arguments: Any, **options: Any) -> Awaitable[bytes]:
+        if self.hub is None:
+            raise CallError(f"No agent is connected for host {host}.", "unreachable")
+        called: Awaitable[bytes] = self.hub.call(host, method, arguments, **options)
+        return called
+
+    def prepare(self) -> None:
+        """Newest schema, and the first users, projects and catalog when the cloud is new."""
+        migrate.upgrade(self.database)
+        bootstrap = importlib.import_module("virga.services.identity.bootstrap").bootstrap
+        passwords = first_passwords(self.settings)
+        self.database.write(lambda tx: bootstrap(tx, self.settings, **passwords))
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        runner = JobRunner(self.jobs, self.context, self.database.clock)
+        self.database.on_announce.append(runner.notify)
+        async with contextlib.AsyncExitStack() as stack:
+            hub = _module("virga.desired.hub")
+            if hub is not None:
+                self.hub = await stack.enter_async_context(hub.running(self))
+            task = asyncio.create_task(runner.run())
+            log.info("ready", endpoint=self.settings.endpoint)
+            try:
+                yield
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self.workers.close()
+        self.database.close()
+
+
+def _overrides(path: str) -> dict[str, str]:
+    """An operator's policy file, YAML or JSON: rule name to rule text."""
+    if not path:
+        return {}
+    loaded = yaml.safe_load(Path(path).read_text()) or {}
+    return {str(name): str(rule) for name, rule in loaded.items()}
+
+
+def first_passwords(settings: Settings) -> dict[str, str]:
+    """Passwords of ``admin`` and ``demo``: as set, or made once and kept in the state directory, for its owner only."""
+    passwords = {"admin_password": settings.admin_password, "demo_password": settings.demo_password}
+    for name, value in passwords.items():
+        path = settings.state_dir / name
+        if value:
+            _write_secret(path, value)
+        elif path.exists():
+            passwords[name] = path.read_text().strip()
+        else:
+            passwords[name] = secrets.token_urlsafe(12)
+            _write_secret(path, passwords[name])
+    return passwords
+
+
+def _write_secret(path: Path, value: str) -> None:
+    path.touch(mode=0o600, exist_ok=True)
+    path.chmod(0o600)
+    path.write_text(value + "\n")
+
+
+def build(settings: Settings) -> Cloud:
+    """A prepared cloud, ready to be served: ``build(settings).app`` is the ASGI application."""
+    cloud = Cloud(settings)
+    cloud.prepare()
+    return cloud
+
+
+@click.command()
+@click.option("--state-dir", type=click.Path(path_type=Path), default=None, help="Directory of the cloud.")
+@click.option("--stderr", is_flag=True, help="Log to standard error instead of a file.")
+def main(state_dir: Path | None, stderr: bool) -> None:
+    """Serve the control plane until told to stop."""
+    try:
+        settings = settings_module.load(state_dir)
+    except settings_module.SettingsError as problem:
+        sys.exit(f"virga: {problem}")
+    if stderr:
+        logs.start_stderr("server", settings.log_level)
+    else:
+        logs.start(
+            "server", settings.state_dir / "logs", settings.log_level, settings.log_max_mb, settings.log_files
+        )
+    cloud = build(settings)
+    uvicorn.run(
+        cloud.app,
+        host=settings.bind_address,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        timeout_keep_alive=75,
+        server_header=False,
+        backlog=512,
+    )
+
+
+if __name__ == "__main__":
+    main()
