@@ -18,7 +18,7 @@ from virga.api.request import Caller
 Target = Mapping[str, Any]
 Check = Callable[[Caller, Target], bool]
 
-_TOKEN = re.compile(r"\s*(\(|\)|(?:'[^']*'|[^\s()'])+)")
+_TOKEN = re.compile(r"\s*(\(|\)|(?:'[^']*'|%\([^)]*\)s|[^\s()'])+)")
 _SUBSTITUTE = re.compile(r"%\(([^)]+)\)s\Z")
 
 
