@@ -1,0 +1,135 @@
+"""Puts an agent together: which managers, which drivers, in which order. The only place that knows all of them.
+
+Driver order: namespaces, links, leak, ovsdb, flows, addresses, iptables, dnsmasq, radvd, haproxy,
+conntrack, targets, instances. Creates go down this list, removals go up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import virga
+from virga.agent.calls import CallDispatcher, CallRegistry
+from virga.agent.config import AgentConfig
+from virga.agent.drivers.fake.layer2 import FakeFlows, FakeLinks, FakeNamespaces, FakeSwitch
+from virga.agent.drivers.interfaces import FlowWishes, LinkWishes, NamespaceWishes, SwitchWishes
+from virga.agent.drivers.links import LinkDriver
+from virga.agent.drivers.namespaces import NamespaceDriver
+from virga.agent.feed import BusFeed, Connection, FileFeed
+from virga.agent.heartbeat import HeartbeatSender
+from virga.agent.loop import Loop
+from virga.agent.managers.census import CensusManager
+from virga.agent.protocol import Driver, Manager
+from virga.contract.messages import AnyMessage, Resources
+from virga.lib.log import log_for
+
+log = log_for(__name__)
+
+
+@dataclass(slots=True)
+class Outlet:
+    """What managers and drivers may use of the agent that is being built around them."""
+
+    registry: CallRegistry = field(default_factory=CallRegistry)
+    feed: BusFeed | None = None
+    loop: Loop | None = None
+    resources: Callable[[], Resources | None] = lambda: None
+
+    def wake(self) -> None:
+        if self.loop is not None:
+            self.loop.wake()
+
+    def send(self, message: AnyMessage) -> None:
+        if self.feed is not None:
+            self.feed.send(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer2:
+    """The drivers that everything else stands on."""
+
+    namespaces: NamespaceWishes
+    links: LinkWishes
+    switch: SwitchWishes
+    flows: FlowWishes
+
+    def in_order(self) -> list[Driver]:
+        return [self.namespaces, self.links, self.switch, self.flows]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that does the work of one agent."""
+
+    managers: list[Manager]
+    drivers: list[Driver]
+    census: CensusManager
+
+
+class Agent:
+    """A running host: the loop, its feed, its calls and its heartbeat, each in a thread."""
+
+    def __init__(self, config: AgentConfig, parts: Parts, outlet: Outlet) -> None:
+        self._config = config
+        self.outlet = outlet
+        self.parts = parts
+        self.loop = Loop(parts.managers, parts.drivers, outlet.send, resync_every_s=config.resync_s)
+        outlet.loop = self.loop
+        self.calls = CallDispatcher(outlet.registry, outlet.send)
+        self.heartbeat = HeartbeatSender(config, parts.census, outlet.send, lambda: outlet.resources())
+        self.file_feed: FileFeed | None = None
+
+    def start(self, connect: Callable[[], Connection] | None = None) -> None:
+        """Start the feed and the heartbeat in threads; ``run`` then is the loop."""
+        if self._config.state_file:
+            file_feed = self.file_feed = FileFeed(Path(self._config.state_file))
+            _thread("feed", lambda: file_feed.run(self.loop))
+            return
+        if connect is None:
+            feed = BusFeed.over_socket(self._config.host, Path(self._config.bus), virga.__version__)
+        else:
+            feed = BusFeed(self._config.host, connect, virga.__version__)
+        self.outlet.feed = feed
+        _thread("feed", lambda: feed.run(self.loop, self.calls.dispatch, self.heartbeat.soon))
+        _thread("heartbeat", self.heartbeat.run)
+
+    def run(self) -> None:
+        """The loop, until ``stop``."""
+        self.loop.run()
+
+    def stop(self) -> None:
+        """End the agent. The host stays as it is."""
+        self.loop.stop()
+        self.heartbeat.stop()
+        self.calls.close()
+        for feed in (self.outlet.feed, self.file_feed):
+            if feed is not None:
+                feed.stop()
+
+
+def _thread(name: str, target: Callable[[], None]) -> None:
+    threading.Thread(target=target, name=name, daemon=True).start()
+
+
+def build(config: AgentConfig) -> Agent:
+    """An agent as its configuration says."""
+    outlet = Outlet()
+    layer2 = fake_layer2() if config.drivers == "fake" else real_layer2(config, outlet)
+    return Agent(config, assemble(config, layer2, outlet), outlet)
+
+
+def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
+    """Managers and drivers in order."""
+    census = CensusManager()
+    return Parts(managers=[census], drivers=layer2.in_order(), census=census)
+
+
+def fake_layer2() -> Layer2:
+    return Layer2(FakeNamespaces(), FakeLinks(), FakeSwitch(), FakeFlows())
+
+
+def real_layer2(config: AgentConfig, outlet: Outlet) -> Layer2:
+    return Layer2(NamespaceDriver(), LinkDriver(), FakeSwitch(), FakeFlows())
