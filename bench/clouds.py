@@ -1,0 +1,71 @@
+"""Clouds to measure: started for the purpose in a directory of their own, and gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.client import Client
+from virga import settings as settings_module
+from virga.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+VIRGA = (sys.executable, "-m", "virga.cli.main")
+
+
+@dataclass
+class Running:
+    """A started cloud and how long its start took."""
+
+    settings: Settings
+    start_s: float
+
+    def client(self) -> Client:
+        password = (self.settings.state_dir / "admin_password").read_text().strip()
+        return Client(self.settings.endpoint, password)
+
+    def pids(self) -> dict[int, str]:
+        """Our own processes of this cloud by pid: those with its directory on their command line."""
+        wanted = str(self.settings.state_dir).encode()
+        found: dict[int, str] = {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            with contextlib.suppress(OSError):
+                line = (entry / "cmdline").read_bytes()
+                if wanted in line and b"virga" in line and b"python" in line.split(b"\0")[0]:
+                    found[int(entry.name)] = line.replace(b"\0", b" ").decode().strip()
+        return found
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process, in MB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+@contextlib.contextmanager
+def cloud(dataplane: str, hosts: int = 1, options: tuple[str, ...] = (), toml: str = "") -> Iterator[Running]:
+    """A new cloud; wiped at the end."""
+    directory = Path(tempfile.mkdtemp(prefix="virga-bench-"))
+    (directory / "virga.toml").write_text(toml)
+    where = ("--state-dir", str(directory))
+    try:
+        began = time.monotonic()
+        subprocess.run(
+            [*VIRGA, "up", *where, "--hosts", str(hosts), "--dataplane", dataplane, *options],
+            check=True, cwd=ROOT, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        yield Running(settings_module.load(directory), round(time.monotonic() - began, 2))
+    finally:
+        subprocess.run([*VIRGA, "down", "--wipe", *where], check=False, cwd=ROOT, stdout=subprocess.DEVNULL)
+        shutil.rmtree(directory, ignore_errors=True)
