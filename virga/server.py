@@ -81,21 +81,13 @@ class Cloud:
         return rules
 
     def _mounts(self) -> list[Mount | HttpRoute]:
-        authenticate = importlib.import_module("virga.services.identity.token").authenticate
-        mounts: list[Mount | HttpRoute] = [
-            Mount(
-                service.prefix,
-                Edge(
-                    service,
-                    self.workers,
-                    self.policy,
-                    authenticate,
-                    self.context,
-                    self.settings.public_url.rstrip("/") or None,
-                ),
-            )
-            for service in self.services
-        ]
+        authenticate = importlib.import_module("virga.services.identity.token").authenticator(self.settings)
+        mounts: list[Mount | HttpRoute] = []
+        for service in self.services:
+            public_url = self.settings.public_url.rstrip("/") or None
+            edge = Edge(service, self.workers, self.policy, authenticate, self.context, public_url)
+            # The bare prefix is a URL too: a Mount would redirect it.
+            mounts += [HttpRoute(service.prefix, edge), Mount(service.prefix, edge)]
         return [*mounts, HttpRoute("/", self._front_page)]
 
     async def _front_page(self, request: HttpRequest) -> JSONResponse:

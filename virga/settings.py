@@ -13,6 +13,7 @@ import difflib
 import ipaddress
 import json
 import os
+import re
 import tomllib
 import types
 from collections.abc import Callable, Mapping
@@ -54,6 +55,22 @@ class Settings:
         str, "SQLAlchemy URL of the database; empty: a SQLite file in the state directory."
     ] = ""
     token_seconds: Annotated[int, "Life of a token."] = 3600
+    token_grace_seconds: Annotated[
+        int, "How long services may still use an expired token for work under way."
+    ] = 172800
+    password_hash_rounds: Annotated[int, "Cost of a password hash, as a power of two, from 4 to 16."] = 10
+    lockout_attempts: Annotated[int, "Wrong passwords after which a user is locked out; 0: never."] = 0
+    lockout_seconds: Annotated[int, "How long a user stays locked out."] = 1800
+    unique_last_passwords: Annotated[
+        int, "How many passwords of a user, the new one included, must differ; 0: no rule."
+    ] = 0
+    password_regex: Annotated[str, "Regular expression that a new password must match; empty: none."] = ""
+    password_regex_description: Annotated[str, "The same rule in words, for the one who broke it."] = ""
+    password_expires_days: Annotated[int, "Days after which a password expires; 0: never."] = 0
+    minimum_password_age_days: Annotated[
+        int, "Days before users may change a password they set themselves; 0: at once."
+    ] = 0
+    key_files: Annotated[int, "Number of keys kept when token keys are rotated."] = 3
     page_limit: Annotated[int, "Greatest number of items in one page of a Compute list."] = 1000
     policy_file: Annotated[str, "File of policy rules that override the default ones; empty: none."] = ""
 
@@ -155,6 +172,23 @@ def _network(text: str) -> None:
         ipaddress.ip_network(text)
 
 
+def _rounds(value: int) -> None:
+    if not 4 <= value <= 16:
+        raise SettingsError(f"{value} is not from 4 to 16")
+
+
+def _key_files(value: int) -> None:
+    if value < 3:
+        raise SettingsError(f"{value} is less than 3: one staged, one primary, one to open older tokens")
+
+
+def _regex(value: str) -> None:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise SettingsError(f"not a regular expression: {error}") from None
+
+
 def _port(value: int) -> None:
     if not 1 <= value <= 65535:
         raise SettingsError(f"{value} is not a port number from 1 to 65535")
@@ -177,6 +211,9 @@ CHECKS: dict[str, Callable[[Any], object]] = {
     "vlan_ranges": _ranges,
     "hosts": _positive,
     "token_seconds": _positive,
+    "password_hash_rounds": _rounds,
+    "password_regex": _regex,
+    "key_files": _key_files,
     "page_limit": _positive,
     "start_seconds": _positive,
     "log_max_mb": _positive,

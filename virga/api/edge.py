@@ -82,10 +82,7 @@ class Edge:
         )
 
     def _request(self, scope: Scope, headers: dict[str, str], receive: Receive) -> Request:
-        root = scope.get("root_path", "")
-        path = scope["path"]
-        if root and path.startswith(root):
-            path = path[len(root) :]
+        path = scope["path"].removeprefix(self.service.prefix)
         host = headers.get("host", "127.0.0.1")
         base = self.public_url or f"{scope.get('scheme', 'http')}://{host}"
         try:
