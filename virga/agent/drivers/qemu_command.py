@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from virga.contract.items import Nic
 
-Json = dict[str, "str | int | bool | Json"]
+Json = dict[str, Any]
 
 NIC_MODELS = {
     "virtio": "virtio-net-pci",
@@ -115,7 +116,11 @@ def block_node(disk: DiskPlan) -> Json:
 
 def disk_device(disk: DiskPlan) -> Json:
     """Argument of ``-device`` and ``device_add``."""
-    device: Json = {"driver": DISK_MODELS.get(disk.bus, "virtio-blk-pci"), "id": disk.name, "drive": disk.name}
+    device: Json = {
+        "driver": DISK_MODELS.get(disk.bus, "virtio-blk-pci"),
+        "id": disk.name,
+        "drive": disk.name,
+    }
     if disk.serial:
         device["serial"] = disk.serial
     if disk.boot_index >= 0:
@@ -155,9 +160,9 @@ def nic_device(nic: Nic, model: str) -> Json:
     return device
 
 
-def render(plan: MachinePlan) -> list[str]:
+def render(plan: MachinePlan, monitor_fd: int) -> list[str]:
     """The whole command line. Socket paths are relative to ``home``: unix socket names are short."""
-    argv = [*_base(plan), *_console()]
+    argv = [*_base(plan), *_console(monitor_fd)]
     if plan.kernel:
         argv += ["-kernel", plan.kernel, "-append", plan.kernel_arguments]
         if plan.ramdisk:
@@ -174,7 +179,9 @@ def render(plan: MachinePlan) -> list[str]:
             argv += ["-object", json.dumps(secret)]
         argv += ["-blockdev", json.dumps(block_node(disk)), "-device", json.dumps(disk_device(disk))]
     if plan.config_drive:
-        node = DiskPlan(name="config-drive", file=file_node(plan.config_drive), disk_format="raw", read_only=True)
+        node = DiskPlan(
+            name="config-drive", file=file_node(plan.config_drive), disk_format="raw", read_only=True
+        )
         device = {"driver": "ide-cd", "id": "config-drive", "drive": "config-drive"}
         argv += ["-blockdev", json.dumps(block_node(node)), "-device", json.dumps(device)]
     if plan.incoming_fd is not None:
@@ -188,7 +195,10 @@ def _base(plan: MachinePlan) -> list[str]:
         "qemu-system-x86_64",
         *("-name", f"guest=virga-{plan.instance_id},process=qemu-{plan.instance_id[:8]}"),
         *("-uuid", plan.instance_id),
-        *("-machine", "pc,dump-guest-core=off,hpet=off" if plan.accelerator == "kvm" else "pc,dump-guest-core=off"),
+        *(
+            "-machine",
+            "pc,dump-guest-core=off,hpet=off" if plan.accelerator == "kvm" else "pc,dump-guest-core=off",
+        ),
         *("-accel", *accelerator),
         *("-cpu", "host" if plan.accelerator == "kvm" else "Nehalem,+rdrand"),
         *("-m", f"{plan.memory_mb}M"),
@@ -198,15 +208,19 @@ def _base(plan: MachinePlan) -> list[str]:
         *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
         *("-rtc", "base=utc,driftfix=slew"),
         *("-boot", "strict=on"),
-        *("-S", "-no-shutdown", "-daemonize"),
-        *("-D", f"{plan.home}/qemu.log", "-pidfile", f"{plan.home}/qemu.pid"),
+        *("-S", "-no-shutdown"),
+        *("-pidfile", f"{plan.home}/qemu.pid"),
     ]
 
 
-def _console() -> list[str]:
+def _console(monitor_fd: int) -> list[str]:
     return [
-        *("-qmp", "unix:qmp.sock,server=on,wait=off"),
-        *("-chardev", "socket,id=serial0,path=serial.sock,server=on,wait=off,logfile=console.log,logappend=on"),
+        *("-chardev", f"socket,id=monitor,fd={monitor_fd},server=on,wait=off"),
+        *("-mon", "chardev=monitor,mode=control"),
+        *(
+            "-chardev",
+            "socket,id=serial0,path=serial.sock,server=on,wait=off,logfile=console.log,logappend=on",
+        ),
         *("-serial", "chardev:serial0"),
         *("-vga", "std", "-vnc", "unix:vnc.sock"),
         *("-device", "virtio-rng-pci,id=rng"),

@@ -97,26 +97,30 @@ class Events:
 class Monitor:
     """The QMP connection to one QEMU process."""
 
-    def __init__(self, thread: MonitorThread, client: QMPClient, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, thread: MonitorThread, client: QMPClient) -> None:
         self._thread = thread
         self._client = client
-        self._on_event = on_event
+        self._on_event: Callable[[Event], None] = lambda event: None
         self._listeners: list[Events] = []
 
     @classmethod
-    def open(cls, thread: MonitorThread, home: Path, on_event: Callable[[Event], None]) -> Monitor:
+    def open(cls, thread: MonitorThread, home: Path, timeout_s: float = 10) -> Monitor:
         """Connect to ``qmp.sock`` in ``home``, by way of its descriptor: the whole path may be too long."""
         directory = os.open(home, os.O_PATH)
         try:
             client = QMPClient(home.name)
-            thread.call(client.connect(f"/proc/self/fd/{directory}/qmp.sock"), timeout_s=10)
+            thread.call(client.connect(f"/proc/self/fd/{directory}/qmp.sock"), timeout_s)
         except (QMPError, OSError, TimeoutError) as error:
             raise MonitorError("connect", str(error) or type(error).__name__) from error
         finally:
             os.close(directory)
-        monitor = cls(thread, client, on_event)
+        monitor = cls(thread, client)
         thread.call(monitor._listen(), timeout_s=5)
         return monitor
+
+    def subscribe(self, on_event: Callable[[Event], None]) -> None:
+        """Call it in the loop's thread for every event from now on."""
+        self._on_event = on_event
 
     async def _listen(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._dispatch())

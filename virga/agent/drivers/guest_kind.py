@@ -1,0 +1,73 @@
+"""What every kind of instance (QEMU machine, namespace, in memory) promises to the instances driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from virga.contract.calls import ConsoleAddress
+from virga.contract.items import Disk, Instance
+
+PortsReady = Callable[[Sequence[str]], bool | None]
+"""True: all are wired and filtered. None: wait. False: one of them cannot be realised."""
+
+Detail = str | int | float | bool | None
+
+
+class GuestError(Exception):
+    """Something about an instance could not be done. The text is for people; ``kind`` names the error class."""
+
+    def __init__(self, message: str, kind: str = "InstanceError") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where an instance stands after one walk towards what is wanted."""
+
+    status: str
+    reason: str = ""
+    details: dict[str, Detail] = field(default_factory=dict)
+    wait_for: Callable[[], bool] | None = None
+    """Not there yet: walk on as soon as this holds. Cheap, memory or one system call."""
+
+
+class GuestKind(Protocol):
+    """Converges one instance at a time; never called twice at once for one instance."""
+
+    def adopt(self, on_news: Callable[[str], None]) -> Iterable[str]:
+        """Find all instances of this kind that are ours. ``on_news(id)`` is called when a guest ends by itself."""
+
+    def converge(self, item: Instance, ports_ready: PortsReady) -> Outcome:
+        """Go as far as possible towards ``item``. Idempotent. Raises GuestError."""
+
+    def abandon(self, instance_id: str) -> None:
+        """The instance is to go: end it at once, so that nobody waits for it. Does not block."""
+
+    def remove(self, instance_id: str) -> None:
+        """Leave nothing of it. Idempotent."""
+
+    def images_in_use(self, instance_id: str) -> Collection[str]: ...
+
+    def reboot(self, item: Instance, soft: bool) -> None: ...
+
+    def console_output(self, instance_id: str) -> bytes: ...
+
+    def console_target(self, instance_id: str, console_type: str) -> ConsoleAddress: ...
+
+    def snapshot(self, item: Instance, target: Path, disk_format: str) -> int: ...
+
+    def release_disk(self, item: Instance, target: Path) -> None: ...
+
+    def detach_disk(self, item: Instance, volume_id: str) -> None: ...
+
+    def resize_disk(self, item: Instance, disk: Disk, size_gb: int) -> None: ...
+
+    def set_password(self, instance_id: str, password: str) -> None: ...
+
+    def inject_nmi(self, instance_id: str) -> None: ...
+
+    def diagnostics(self, instance_id: str) -> dict[str, Detail]: ...
