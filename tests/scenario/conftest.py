@@ -1,0 +1,49 @@
+"""One lab of two hosts for all scenarios: starting a cloud is cheap, starting it once is cheaper."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openstack
+import pytest
+
+from tests.lib.lab import Lab, running_lab
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    if os.geteuid() != 0:
+        pytest.skip("a lab needs root")
+    if shutil.which("ovs-vswitchd") is None:
+        pytest.skip("Open vSwitch is not installed; scripts/setup installs it")
+    with running_lab(hosts=2) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def admin(lab: Lab) -> Iterator[Any]:
+    """openstacksdk, as the administrator."""
+    connection = openstack.connect(cloud="virga", config_files=[str(lab.clouds_yaml)])
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="session")
+def demo(lab: Lab) -> Iterator[Any]:
+    """openstacksdk, as the ordinary member."""
+    connection = openstack.connect(cloud="demo", config_files=[str(lab.clouds_yaml)])
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A private key; the public one is beside it."""
+    path = tmp_path_factory.mktemp("ssh") / "id_ecdsa"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(path)], check=True)
+    return path
