@@ -261,24 +261,39 @@ def load(
     directory: Path | None = None,
 ) -> Settings:
     """All settings of the cloud in ``state_dir``. Raises SettingsError for what it does not know."""
-    environ = os.environ if environ is None else environ
-    directory = directory or Path.cwd()
-    values = _from_file(directory / "virga.toml")
-    values |= _from_environment(environ)
-    where = Path(str(state_dir or (overrides or {}).get("state_dir") or values.get("state_dir") or ".virga"))
-    where = (directory / where).absolute()
-    layers = [
-        _chosen(where / "chosen.json"),
-        _from_file(directory / "virga.toml"),
-        _from_file(where / "virga.toml"),
-        _from_environment(environ),
-        {name: convert(name, value, "the command line") for name, value in (overrides or {}).items()},
-    ]
-    merged: dict[str, Any] = {}
+    where, layers = _layers(state_dir, overrides, environ, directory)
+    merged = _chosen(where / "chosen.json")
     for layer in layers:
         merged |= layer
     merged["state_dir"] = where
     return Settings(**merged)
+
+
+def explicit(
+    state_dir: Path | str | None = None,
+    overrides: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> frozenset[str]:
+    """Names of the settings that a person set, now: not defaults, nor what a start chose."""
+    _, layers = _layers(state_dir, overrides, environ, directory)
+    return frozenset(name for layer in layers for name in layer)
+
+
+def _layers(
+    state_dir: Path | str | None,
+    overrides: Mapping[str, object] | None,
+    environ: Mapping[str, str] | None,
+    directory: Path | None,
+) -> tuple[Path, list[dict[str, Any]]]:
+    """The state directory, and what people set, the later winning."""
+    directory = directory or Path.cwd()
+    ours = _from_file(directory / "virga.toml")
+    variables = _from_environment(os.environ if environ is None else environ)
+    given = {name: convert(name, value, "the command line") for name, value in (overrides or {}).items()}
+    named = state_dir or given.get("state_dir") or variables.get("state_dir") or ours.get("state_dir")
+    where = (directory / Path(str(named or SETTINGS["state_dir"].default))).absolute()
+    return where, [ours, _from_file(where / "virga.toml"), variables, given]
 
 
 def convert(name: str, value: object, source: str) -> Any:

@@ -75,11 +75,11 @@ def test_classes_of_managers_and_drivers_have_a_noun() -> None:
 
 
 def test_nothing_sleeps_to_wait() -> None:
-    """``time.sleep`` and ``asyncio.sleep`` wait for nothing in particular: wait for the event, or poll by lib/clock."""
+    """``time.sleep`` and ``asyncio.sleep`` wait for nothing in particular: wait for the event, or poll by lib/wait."""
     bad = [
         f"{path}:{node.lineno}"
         for path, tree in modules().items()
-        if path != "virga/lib/clock.py"
+        if path != "virga/lib/wait.py"
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep", "asyncio.sleep"}
     ]

@@ -35,7 +35,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Unix socket of the control plane; empty with ``state_file``."""
     state_file: str = ""
     """JSON ``{"items": [...]}`` to run from, without a control plane; read again when it changes."""
-    roles: list[str] = ["network", "dhcp", "l3", "metadata", "compute"]
+    roles: list[str] = msgspec.field(default_factory=lambda: ["network", "dhcp", "l3", "metadata", "compute"])
     drivers: str = "real"
     """``real`` or ``fake``."""
     ovs_directory: str = "/run/openvswitch"

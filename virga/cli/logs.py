@@ -1,0 +1,173 @@
+"""`virga logs`: the lines of all processes as one story, in order of time."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from virga.cli.options import existing_cloud, state_dir_option
+
+HIDDEN = ("time", "level", "event", "process", "pid", "logger", "traceback")
+TICK_S = 0.2
+Line = dict[str, Any]
+
+
+@click.command()
+@state_dir_option
+@click.option(
+    "-f", "--follow", "following", is_flag=True, help="Stay and show what is written from now on, too."
+)
+@click.option("--request", metavar="REQ-ID", help="Only what belongs to this request, wherever it went.")
+@click.option("-n", "--lines", type=int, help="Only the last so many lines.")
+@click.option("--json", "as_json", is_flag=True, help="The lines as they are.")
+@click.argument("about", nargs=-1, metavar="[HOST|SERVER|ID]...")
+def logs(
+    state_dir: Path | None,
+    following: bool,
+    request: str | None,
+    lines: int | None,
+    as_json: bool,
+    about: tuple[str, ...],
+) -> None:
+    """Show the logs of all processes, merged by time.
+
+    ABOUT is a host (`host1`), a process (`server`, `supervisor`), or the id or name of any object.
+    """
+    directory = existing_cloud(state_dir).directory / "logs"
+    show = _raw if as_json else _pretty
+    if following:
+        try:
+            follow(directory, list(about), request, show, lines)
+        except KeyboardInterrupt:
+            return
+        return
+    found = [line for line in merged(directory) if matches(line, about, request)]
+    for line in found[-lines:] if lines else found:
+        show(line)
+
+
+def files(directory: Path) -> list[list[Path]]:
+    """Each process's files, oldest first."""
+    found = []
+    for path in sorted(directory.glob("*.log")):
+        older = sorted(directory.glob(f"{path.name}.*"), key=lambda old: -int(old.suffix[1:] or 0))
+        found.append([*older, path])
+    return found
+
+
+def merged(directory: Path) -> Iterator[Line]:
+    """Every line of every process, by time."""
+    return heapq.merge(
+        *(_lines_of(paths) for paths in files(directory)), key=lambda line: str(line.get("time", ""))
+    )
+
+
+def _lines_of(paths: Sequence[Path]) -> Iterator[Line]:
+    for path in paths:
+        try:
+            with path.open(errors="replace") as stream:
+                yield from (line for text in stream if (line := parse(text)))
+        except FileNotFoundError:
+            continue
+
+
+def parse(text: str) -> Line | None:
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) else None
+
+
+def matches(line: Line, about: Sequence[str], request: str | None) -> bool:
+    """Whether the line belongs to the request and to everything in ``about``."""
+    if request and request not in (line.get("request_id"), line.get("global_request_id")):
+        return False
+    return all(_mentions(line, word) for word in about)
+
+
+def _mentions(line: Line, word: str) -> bool:
+    if word in (line.get("process"), str(line.get("process", "")).removeprefix("agent-")):
+        return True
+    return any(
+        word == value or (isinstance(value, str) and len(word) >= 8 and word in value)
+        for value in line.values()
+    )
+
+
+def follow(
+    directory: Path,
+    about: Sequence[str],
+    request: str | None,
+    show: Callable[[Line], None] | None = None,
+    lines: int | None = None,
+) -> None:
+    """Show the last lines there are, then new ones until interrupted. Rotation loses nothing."""
+    from virga.lib.wait import wait_until
+
+    show = show or _pretty
+    tails = Tails(directory)
+    past = [line for line in tails.news() if matches(line, about, request)]
+    for line in past[-(lines or 20) :]:
+        show(line)
+    while True:
+        fresh = wait_until(tails.news, 3600.0, TICK_S) or []
+        for line in fresh:
+            if matches(line, about, request):
+                show(line)
+
+
+class Tails:
+    """All log files of a directory, read onwards; a file that was renamed away is read to its end first."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._open: dict[Path, tuple[int, TextIO]] = {}
+        self._half: dict[Path, str] = {}
+
+    def news(self) -> list[Line]:
+        found: list[Line] = []
+        for path in sorted(self._directory.glob("*.log")):
+            found += self._read(path)
+        return sorted(found, key=lambda line: str(line.get("time", "")))
+
+    def _read(self, path: Path) -> list[Line]:
+        inode, stream = self._open.get(path, (0, None))
+        texts = stream.readlines() if stream else []
+        try:
+            now = path.stat().st_ino
+        except FileNotFoundError:
+            now = inode
+        if now != inode:
+            if stream:
+                texts += stream.readlines()
+                stream.close()
+            fresh = path.open(errors="replace")
+            self._open[path] = (path.stat().st_ino, fresh)
+            texts += fresh.readlines()
+        if texts and self._half.get(path):
+            texts[0] = self._half.pop(path) + texts[0]
+        if texts and not texts[-1].endswith("\n"):
+            self._half[path] = texts.pop()
+        return [line for text in texts if (line := parse(text))]
+
+
+def _raw(line: Line) -> None:
+    click.echo(json.dumps(line))
+
+
+COLOURS = {"warning": "yellow", "error": "red", "debug": "bright_black"}
+
+
+def _pretty(line: Line) -> None:
+    extras = " ".join(f"{key}={value}" for key, value in line.items() if key not in HIDDEN)
+    level, clock = str(line.get("level", "")), str(line.get("time", ""))[11:23]
+    event = click.style(str(line.get("event", "")), fg=COLOURS.get(level))
+    click.echo(f"{clock} {line.get('process', '')!s:<12} {event} {click.style(extras, dim=True)}".rstrip())
+    if trace := line.get("traceback"):
+        click.echo(click.style(str(trace), dim=True))

@@ -1,0 +1,176 @@
+"""What the machine gives and what it lacks: found out once at the start, remembered, and said in one line each."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from virga.lib.run import CommandError, run
+from virga.settings import Settings
+
+FICLONE = 0x40049409
+GUEST_SAYS = 0x10
+QEMU_EXIT = GUEST_SAYS << 1 | 1
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One thing that was chosen, and why."""
+
+    value: str
+    reason: str
+
+
+class Detected(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. ``machine`` says for which kernel; another kernel is looked at again."""
+
+    machine: str
+    datapath: Choice
+    accelerator: Choice
+    iptables: Choice
+    reflink: Choice
+
+    @property
+    def lines(self) -> list[tuple[str, Choice]]:
+        return [
+            ("Open vSwitch", self.datapath),
+            ("Instances", self.accelerator),
+            ("iptables", self.iptables),
+            ("Copies of disks", self.reflink),
+        ]
+
+
+def detect(settings: Settings, remembered: Path | None = None) -> Detected:
+    """Look at the machine, or remember. Settings that are not ``auto`` win over what was found."""
+    found = _recall(remembered) if remembered else None
+    if found is None:
+        found = Detected(
+            machine=_machine(),
+            datapath=datapath(),
+            accelerator=accelerator(),
+            iptables=iptables(),
+            reflink=reflink(settings.state_dir),
+        )
+        if remembered:
+            remembered.write_bytes(msgspec.json.encode(found))
+    return msgspec.structs.replace(
+        found,
+        datapath=_set(settings.datapath, found.datapath, "datapath"),
+        accelerator=_set(settings.accelerator, found.accelerator, "accelerator"),
+        iptables=_set(settings.iptables, found.iptables, "iptables"),
+    )
+
+
+def _set(wanted: str, found: Choice, name: str) -> Choice:
+    return found if wanted == "auto" else Choice(wanted, f"the setting `{name}` says so")
+
+
+def _machine() -> str:
+    return f"{platform.release()} {platform.version()}"
+
+
+def _recall(path: Path) -> Detected | None:
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Detected)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    # A device that came or went is worth another look; the rest changes with the kernel only.
+    same_kvm = Path("/dev/kvm").exists() == (found.accelerator.reason != NO_KVM)
+    return found if found.machine == _machine() and same_kvm else None
+
+
+def datapath() -> Choice:
+    """``system`` when the kernel has Open vSwitch (its module is loaded if need be), else ``netdev``."""
+    run(["modprobe", "-q", "openvswitch"], check=False) if _has("modprobe") else None
+    done = run(["ovs-dpctl", "-vconsole:off", "dump-dps"], check=False) if _has("ovs-dpctl") else None
+    if done and done.returncode == 0:
+        return Choice("system", "the kernel has the Open vSwitch datapath")
+    return Choice("netdev", "the kernel has no Open vSwitch datapath, so the one in user space is used")
+
+
+NO_KVM = "there is no /dev/kvm, so QEMU translates (TCG)"
+
+
+def accelerator() -> Choice:
+    """``kvm`` when a guest really runs by it: the device may exist and yet run nothing."""
+    if not Path("/dev/kvm").exists():
+        return Choice("tcg", NO_KVM)
+    works, why = _boots_by_kvm()
+    if works:
+        return Choice("kvm", "a guest of a few instructions ran by /dev/kvm")
+    return Choice("tcg", f"/dev/kvm exists but ran no guest ({why}), so QEMU translates (TCG)")
+
+
+def _boots_by_kvm() -> tuple[bool, str]:
+    # The reset vector of the only ROM: mov dx,0xf4; mov al,GUEST_SAYS; out dx,al; jmp back.
+    rom = bytearray(65536)
+    code = bytes([0xBA, 0xF4, 0x00, 0xB0, GUEST_SAYS, 0xEE, 0xEB, 0xFE])
+    rom[-16 : -16 + len(code)] = code
+    with tempfile.NamedTemporaryFile(suffix=".rom") as file:
+        file.write(rom)
+        file.flush()
+        argv = [
+            "qemu-system-x86_64",
+            "-accel",
+            "kvm",
+            "-machine",
+            "pc",
+            "-m",
+            "4",
+            "-nodefaults",
+            "-display",
+            "none",
+        ]
+        argv += ["-bios", file.name, "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-no-reboot"]
+        try:
+            done = run(argv, timeout_s=5.0, check=False)
+        except CommandError as error:
+            return False, str(error.completed.stderr)
+    lines = done.stderr.strip().splitlines()
+    return done.returncode == QEMU_EXIT, lines[-1] if lines else f"exit status {done.returncode}"
+
+
+def iptables() -> Choice:
+    """The machine's own kind if it works in a fresh namespace, else the other."""
+    said = run(["iptables", "--version"], check=False).stdout if _has("iptables") else ""
+    own, other = ("nft", "legacy") if "nf_tables" in said else ("legacy", "nft")
+    for kind, reason in (
+        (own, "the machine's own kind"),
+        (other, f"the machine's own kind ({own}) does not work"),
+    ):
+        if _works("unshare", "--net", f"iptables-{kind}", "-t", "nat", "-S"):
+            return Choice(kind, reason)
+    return Choice(own, "neither kind could be tried here" if os.geteuid() else "neither kind works")
+
+
+def _works(*argv: str) -> bool:
+    try:
+        return run(argv, check=False).returncode == 0
+    except CommandError:
+        return False
+
+
+def _has(command: str) -> bool:
+    import shutil
+
+    return shutil.which(command) is not None
+
+
+def reflink(directory: Path) -> Choice:
+    """Whether the file system of the state directory copies by reference."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.NamedTemporaryFile(dir=directory) as source,
+        tempfile.NamedTemporaryFile(dir=directory) as copy,
+    ):
+        source.write(b"\0" * 4096)
+        source.flush()
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(copy.fileno(), FICLONE, source.fileno())
+            return Choice("reflink", "the file system copies by reference")
+    return Choice("sparse", "the file system does not copy by reference, so data is copied, holes left out")
