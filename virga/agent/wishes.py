@@ -46,7 +46,9 @@ class Wishes(Generic[V]):
     def stale(self) -> list[str]:
         return sorted(self._stale)
 
-    def settle(self, realise: Callable[[str, V], None], expected: type[Exception]) -> list[Failure]:
+    def settle(
+        self, realise: Callable[[str, V], None], expected: type[Exception] | tuple[type[Exception], ...]
+    ) -> list[Failure]:
         """Call ``realise`` for all that is stale; ``expected`` errors become failures and stay stale."""
         failures = []
         for key in self.stale():

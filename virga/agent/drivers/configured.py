@@ -1,0 +1,118 @@
+"""Daemons that have one configuration file each: the part that the radvd and haproxy drivers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from virga.agent.drivers.daemons import Daemon, DaemonError, Daemons, write_if_different
+from virga.agent.protocol import Difference, Failure
+from virga.agent.wishes import Outcome, Wishes
+from virga.lib.run import Runner, run
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A daemon that shall run in ``namespace`` with this configuration."""
+
+    namespace: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What tells one kind of daemon from another."""
+
+    name: str
+    program: str
+    directory: Path
+    suffix: str
+    """Of the configuration files; what stands before it is the key."""
+    pids: Path
+    arguments: Callable[[str, str], tuple[str, ...]]
+    """Configuration file and pid file to arguments."""
+    reloads: bool
+    """Whether SIGHUP makes it read its configuration again; else it is started anew."""
+
+    def config_file(self, key: str) -> Path:
+        return self.directory / f"{key}{self.suffix}"
+
+    def pid_file(self, key: str) -> Path:
+        return self.pids / f"{key}.pid.{self.name}"
+
+    def daemon(self, key: str, namespace: str) -> Daemon:
+        config, pid_file = str(self.config_file(key)), self.pid_file(key)
+        return Daemon(namespace, (self.program, *self.arguments(config, str(pid_file))), pid_file, config)
+
+
+class ConfiguredDaemonDriver:
+    """Idempotent; the file first, then the process. Mark: the configuration file in the command line."""
+
+    def __init__(self, kind: Kind, wake: Callable[[], None] = lambda: None, runner: Runner = run) -> None:
+        self.name = kind.name
+        self.kind = kind
+        self._daemons = Daemons(wake, runner)
+        self._wishes: Wishes[Configured] = Wishes(kind.name)
+        self._present: set[str] = set()
+        self._unread: set[str] = set()
+
+    def want(self, key: str, configured: Configured | None) -> None:
+        self._wishes.want(key, configured)
+
+    def outcome(self, key: str) -> Outcome:
+        return self._wishes.outcome(key)
+
+    def resync(self) -> None:
+        if self.kind.directory.is_dir():
+            suffix = self.kind.suffix
+            names = [p.name for p in self.kind.directory.iterdir()]
+            self._present.update(name.removesuffix(suffix) for name in names if name.endswith(suffix))
+        self._wishes.mark_stale()
+
+    def apply(self) -> Sequence[Failure]:
+        self._wishes.mark_stale(self._daemons.ended())
+        return self._wishes.settle(self._realise, (DaemonError, OSError))
+
+    def prune(self) -> Sequence[Failure]:
+        failures = []
+        for key in sorted(self._present - self._wishes.wanted.keys()):
+            config = self.kind.config_file(key)
+            try:
+                self._daemons.remove(key, self.kind.program, str(config), self.kind.pid_file(key))
+                config.unlink(missing_ok=True)
+                self._present.discard(key)
+            except (DaemonError, OSError) as error:
+                failures.append(Failure(self.name, key, str(error)))
+        return failures
+
+    def check(self) -> Sequence[Difference]:
+        found = [
+            Difference(self.name, key, "extra", actual=str(self.kind.config_file(key)))
+            for key in sorted(self._present - self._wishes.wanted.keys())
+        ]
+        for key, wish in sorted(self._wishes.wanted.items()):
+            daemon = self.kind.daemon(key, wish.namespace)
+            pid = self._daemons.running(daemon)
+            if pid is None:
+                found.append(Difference(self.name, key, "missing", wanted=" ".join(daemon.argv)))
+            elif not self._daemons.is_right(daemon, pid):
+                found.append(Difference(self.name, key, "differs", wanted=" ".join(daemon.argv)))
+            path = self.kind.config_file(key)
+            if not path.is_file() or path.read_text() != wish.text:
+                found.append(Difference(self.name, f"{key}/{path.name}", "differs", wanted=wish.text))
+        return found
+
+    def _realise(self, key: str, wish: Configured) -> None:
+        self._present.add(key)
+        if write_if_different(self.kind.config_file(key), wish.text):
+            self._unread.add(key)
+        daemon = self.kind.daemon(key, wish.namespace)
+        if self._daemons.ensure(key, daemon):
+            self._unread.discard(key)
+        if key in self._unread:
+            if self.kind.reloads:
+                self._daemons.reload(key, daemon)
+            else:
+                self._daemons.restart(key, daemon)
+        self._unread.discard(key)

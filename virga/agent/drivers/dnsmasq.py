@@ -1,0 +1,133 @@
+"""One dnsmasq a network: files replaced and re-read by SIGHUP, leases given back, restarts only where needed."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from virga.agent.drivers.daemons import Daemon, DaemonError, Daemons, write_if_different
+from virga.agent.protocol import Difference, Failure
+from virga.agent.render import leases
+from virga.agent.render.dnsmasq import DnsmasqFiles
+from virga.agent.wishes import Outcome, Wishes
+from virga.lib.run import CommandError, Runner, in_namespace, run
+
+
+@dataclass(frozen=True, slots=True)
+class Dnsmasq:
+    """A dnsmasq that shall run in ``namespace`` and answer on ``device``."""
+
+    namespace: str
+    device: str
+    files: DnsmasqFiles
+
+
+class DnsmasqDriver:
+    """Idempotent; files first, then the process. Mark: ``STATE/dhcp/<network id>/`` in the command line."""
+
+    name = "dnsmasq"
+
+    def __init__(self, state: Path, wake: Callable[[], None] = lambda: None, runner: Runner = run) -> None:
+        self._root = state / "dhcp"
+        self._run = runner
+        self._daemons = Daemons(wake, runner)
+        self._wishes: Wishes[Dnsmasq] = Wishes(self.name)
+        self._present: set[str] = set()
+        self._unread: set[str] = set()
+        """Networks whose files changed since their dnsmasq read them."""
+
+    def directory(self, network_id: str) -> str:
+        return str(self._root / network_id)
+
+    def want(self, network_id: str, dnsmasq: Dnsmasq | None) -> None:
+        self._wishes.want(network_id, dnsmasq)
+
+    def outcome(self, network_id: str) -> Outcome:
+        return self._wishes.outcome(network_id)
+
+    def resync(self) -> None:
+        if self._root.is_dir():
+            self._present.update(entry.name for entry in self._root.iterdir() if entry.is_dir())
+        self._wishes.mark_stale()
+
+    def apply(self) -> Sequence[Failure]:
+        self._wishes.mark_stale(self._daemons.ended())
+        return self._wishes.settle(self._realise, (DaemonError, OSError))
+
+    def prune(self) -> Sequence[Failure]:
+        failures = []
+        for key in sorted(self._present - self._wishes.wanted.keys()):
+            try:
+                self._daemons.remove(key, "dnsmasq", f"{self._root / key}/", self._root / key / "pid")
+                shutil.rmtree(self._root / key, ignore_errors=True)
+                self._present.discard(key)
+            except (DaemonError, OSError) as error:
+                failures.append(Failure(self.name, key, str(error)))
+        return failures
+
+    def check(self) -> Sequence[Difference]:
+        found = [
+            Difference(self.name, key, "extra", actual=str(self._root / key))
+            for key in sorted(self._present - self._wishes.wanted.keys())
+        ]
+        for key, wish in sorted(self._wishes.wanted.items()):
+            pid = self._daemons.running(self._daemon(key, wish))
+            if pid is None:
+                found.append(Difference(self.name, key, "missing", wanted=" ".join(wish.files.argv)))
+            elif not self._daemons.is_right(self._daemon(key, wish), pid):
+                found.append(Difference(self.name, key, "differs", wanted=" ".join(wish.files.argv)))
+            for path, text in self._texts(key, wish):
+                if not path.is_file() or path.read_text() != text:
+                    found.append(Difference(self.name, f"{key}/{path.name}", "differs", wanted=text))
+        return found
+
+    def _daemon(self, key: str, wish: Dnsmasq) -> Daemon:
+        directory = self._root / key
+        return Daemon(wish.namespace, wish.files.argv, directory / "pid", f"{directory}/")
+
+    def _texts(self, key: str, wish: Dnsmasq) -> list[tuple[Path, str]]:
+        directory = self._root / key
+        return [
+            (directory / "host", wish.files.host),
+            (directory / "opts", wish.files.opts),
+            (directory / "addn_hosts", wish.files.addn_hosts),
+        ]
+
+    def _realise(self, key: str, wish: Dnsmasq) -> None:
+        self._present.add(key)
+        changed = [write_if_different(path, text) for path, text in self._texts(key, wish)]
+        if any(changed):
+            self._unread.add(key)
+        write_if_different(self._root / key / "interface", wish.device)
+        daemon = self._daemon(key, wish)
+        stale = self._stale_leases(key, wish)
+        if self._daemons.running(daemon) is None:
+            self._forget(key, stale)
+            stale = []
+        if self._daemons.ensure(key, daemon):
+            self._unread.discard(key)
+        if key in self._unread or not self._daemons.has_read(key, daemon):
+            self._daemons.reload(key, daemon)
+        self._unread.discard(key)
+        self._release(wish, stale)
+
+    def _stale_leases(self, key: str, wish: Dnsmasq) -> list[leases.Lease]:
+        try:
+            text = (self._root / key / "leases").read_text()
+        except FileNotFoundError:
+            return []
+        return leases.unjustified(leases.parse(text), wish.files.host)
+
+    def _forget(self, key: str, gone: list[leases.Lease]) -> None:
+        path = self._root / key / "leases"
+        if gone:
+            write_if_different(path, leases.without(path.read_text(), gone))
+
+    def _release(self, wish: Dnsmasq, gone: list[leases.Lease]) -> None:
+        """A lease that is not given back keeps its address from the next owner; the next resync tries again."""
+        for lease in gone:
+            with contextlib.suppress(CommandError):
+                self._run(in_namespace(wish.namespace, *leases.release_command(wish.device, lease)))
