@@ -26,7 +26,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A static route. Several ``nexthops`` share the load; none means: on link at ``device``."""
+    """A static route. Several ``nexthops`` share the load; none means: on link at ``device``.
+
+    A link-local next hop needs the ``device`` too.
+    """
 
     destination: str
     """A canonical CIDR; the default routes are ``0.0.0.0/0`` and ``::/0``."""
@@ -36,6 +39,11 @@ class Route:
     @property
     def version(self) -> int:
         return 6 if ":" in self.destination else 4
+
+    @property
+    def identity(self) -> tuple[str, tuple[str, ...], str]:
+        """What makes two routes the same. The device of a next hop is the kernel's business, except on link."""
+        return (self.destination, tuple(sorted(self.nexthops)), "" if self.nexthops else self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +162,9 @@ def _route_lines(wanted: frozenset[Route], actual: frozenset[Route]) -> tuple[li
     destinations = {route.destination for route in wanted}
     gone = [r for r in actual if r.destination not in destinations]
     stale = [f"route del {r.destination} proto static" for r in sorted(gone, key=_route_order)]
-    fresh = [_replace_route(r) for r in sorted(wanted - actual, key=_route_order)]
+    there = {route.identity for route in actual}
+    missing = [r for r in wanted if r.identity not in there]
+    fresh = [_replace_route(r) for r in sorted(missing, key=_route_order)]
     return stale, fresh
 
 
@@ -169,6 +179,7 @@ def _replace_route(route: Route) -> str:
         return (
             f"{start} dev {route.device} scope link" if route.version == 4 else f"{start} dev {route.device}"
         )
+    at = f" dev {route.device}" if route.device else ""
     if len(route.nexthops) == 1:
-        return f"{start} via {route.nexthops[0]}"
-    return start + "".join(f" nexthop via {hop}" for hop in route.nexthops)
+        return f"{start} via {route.nexthops[0]}{at}"
+    return start + "".join(f" nexthop via {hop}{at}" for hop in route.nexthops)

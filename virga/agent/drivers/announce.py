@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 
 from virga.agent import gratuitous
+from virga.lib.log import log_for
 from virga.lib.run import in_namespace
 
-logger = logging.getLogger(__name__)
+log = log_for(__name__)
 
 
 class Announcer:
@@ -32,6 +32,6 @@ class Announcer:
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
         except OSError as error:
-            logger.warning("no announcement in %s: %s", namespace, error)
+            log.warning("new addresses were not announced", namespace=namespace, reason=str(error))
             return
         threading.Thread(target=sender.wait, name=f"announce-{namespace}", daemon=True).start()

@@ -60,6 +60,9 @@ class ConfiguredDaemonDriver:
     def want(self, key: str, configured: Configured | None) -> None:
         self._wishes.want(key, configured)
 
+    def pid_file(self, key: str) -> str:
+        return str(self.kind.pid_file(key))
+
     def outcome(self, key: str) -> Outcome:
         return self._wishes.outcome(key)
 
