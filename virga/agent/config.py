@@ -52,6 +52,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     instance_driver: str = "qemu"
     """``qemu`` or ``namespace``: the kind of instance when a flavor does not say."""
     host_ip: str = "127.0.0.1"
+    dns_servers: list[str] = msgspec.field(default_factory=list)
+    """Where the networks' dnsmasq forwards names that it does not know; none means nowhere."""
     tunnel_types: list[str] = []
     vcpus: int = 0
     """Offered to the scheduler; 0 means what the machine has."""

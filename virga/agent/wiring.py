@@ -18,11 +18,14 @@ from virga.agent.drivers.fake.layer2 import FakeFlows, FakeLinks, FakeNamespaces
 from virga.agent.drivers.interfaces import FlowWishes, LinkWishes, NamespaceWishes, SwitchWishes
 from virga.agent.drivers.links import LinkDriver
 from virga.agent.drivers.namespaces import NamespaceDriver
-from virga.agent.feed import BusFeed, Connection, FileFeed
+from virga.agent.feed import BusFeed, CallFailed, Connection, FileFeed
 from virga.agent.heartbeat import HeartbeatSender
 from virga.agent.loop import Loop
 from virga.agent.managers.census import CensusManager
+from virga.agent.metadata import MetadataServer, Unreachable
 from virga.agent.protocol import Driver, Manager
+from virga.agent.wiring_layer3 import layer3, layer3_managers, metadata_socket
+from virga.contract.calls import MetadataAnswer, MetadataRequest
 from virga.contract.messages import AnyMessage, Resources
 from virga.lib.log import log_for
 
@@ -45,6 +48,16 @@ class Outlet:
     def send(self, message: AnyMessage) -> None:
         if self.feed is not None:
             self.feed.send(message)
+
+    def ask_metadata(self, request: MetadataRequest) -> MetadataAnswer:
+        """What the control plane answers to a guest."""
+        if self.feed is None:
+            raise Unreachable("this agent runs without a control plane")
+        try:
+            answer: MetadataAnswer = self.feed.call("metadata.get", request, MetadataAnswer)
+        except CallFailed as error:
+            raise Unreachable(str(error)) from error
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +94,13 @@ class Agent:
         self.calls = CallDispatcher(outlet.registry, outlet.send)
         self.heartbeat = HeartbeatSender(config, parts.census, outlet.send, lambda: outlet.resources())
         self.file_feed: FileFeed | None = None
+        self.metadata: MetadataServer | None = None
 
     def start(self, connect: Callable[[], Connection] | None = None) -> None:
         """Start the feed and the heartbeat in threads; ``run`` then is the loop."""
+        if "metadata" in self._config.roles and self._config.drivers != "fake":
+            self.metadata = MetadataServer(metadata_socket(self._config), self.outlet.ask_metadata)
+            self.metadata.start()
         if self._config.state_file:
             file_feed = self.file_feed = FileFeed(Path(self._config.state_file))
             _thread("feed", lambda: file_feed.run(self.loop))
@@ -105,6 +122,8 @@ class Agent:
         self.loop.stop()
         self.heartbeat.stop()
         self.calls.close()
+        if self.metadata is not None:
+            self.metadata.stop()
         for feed in (self.outlet.feed, self.file_feed):
             if feed is not None:
                 feed.stop()
@@ -124,7 +143,12 @@ def build(config: AgentConfig) -> Agent:
 def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
     """Managers and drivers in order."""
     census = CensusManager()
-    return Parts(managers=[census], drivers=layer2.in_order(), census=census)
+    upper = layer3(config, outlet.wake)
+    return Parts(
+        managers=[census, *layer3_managers(config, layer2.namespaces, layer2.links, upper)],
+        drivers=[*layer2.in_order(), *upper.in_order()],
+        census=census,
+    )
 
 
 def fake_layer2() -> Layer2:
