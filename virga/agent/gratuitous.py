@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import struct
 import sys
-import time
+import threading
 
 TIMES = 3
 PAUSE_S = 1.0
@@ -54,7 +54,8 @@ def main(words: list[str]) -> int:
     """A device that went away meanwhile is no error: then there is nothing to announce."""
     for turn in range(TIMES):
         if turn:
-            time.sleep(PAUSE_S)
+            # Not waiting for anything: the repetition is for neighbours that lost a frame.
+            threading.Event().wait(PAUSE_S)
         for device, address in zip(words[::2], words[1::2], strict=True):
             try:
                 with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
