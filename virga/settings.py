@@ -128,7 +128,7 @@ class Settings:
     ] = ""
     nat: Annotated[bool, "Forward the lab's outside world to the machine's own network, behind NAT."] = False
     guest_dir: Annotated[
-        str, "Where the built guest images are; empty: `.cache/guest` beside the state directory."
+        str, "Where the built guest images are; empty: `.cache/guest` in the working directory."
     ] = ""
     start_seconds: Annotated[int, "How long a start may take before it is given up."] = 120
 

@@ -21,7 +21,7 @@ def down(state_dir: Path | None, wipe: bool) -> None:
         click.echo(f"There is no cloud in {cloud.directory}.")
         return
     if wipe:
-        credentials.remove(cloud.settings, Path.cwd())
+        credentials.remove(cloud.settings)
     cloud.down(wipe)
     click.echo(
         f"The cloud in {cloud.directory} is {'forgotten' if wipe else 'stopped; `virga up` brings it back'}."

@@ -48,7 +48,7 @@ def up(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cloud.up()
-        cloud.write_credentials(Path.cwd())
+        cloud.write_credentials()
         if detach:
             _finish_later(cloud)
         else:
@@ -105,7 +105,8 @@ def _finish_later(cloud: Cloud) -> None:
 
     programs = cloud.programs
     argv = python("virga.cli.finish", "--state-dir", str(cloud.directory))
-    process.start(argv, programs.record("finish"), programs.output("finish"), environment(cloud.settings))
+    around = environment(cloud.settings) | {"VIRGA_GUEST_DIR": str(cloud.guest)}
+    process.start(argv, programs.record("finish"), programs.output("finish"), around)
 
 
 def _stay(cloud: Cloud) -> None:

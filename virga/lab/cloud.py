@@ -268,8 +268,8 @@ class Cloud:
         with _flock(MACHINE_LOCK, wait=True):
             yield
 
-    def write_credentials(self, directory: Path) -> list[Path]:
-        return credentials.write(self.settings, directory)
+    def write_credentials(self) -> list[Path]:
+        return credentials.write(self.settings)
 
 
 @contextlib.contextmanager

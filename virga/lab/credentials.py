@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +24,10 @@ class Account:
 
 
 def accounts(settings: Settings) -> list[Account]:
-    """``virga`` is the administrator, ``virga-demo`` an ordinary member."""
+    """``virga`` is the administrator, ``demo`` an ordinary member."""
     return [
         Account("virga", "admin", "admin", _password(settings, "admin_password")),
-        Account("virga-demo", "demo", "demo", _password(settings, "demo_password")),
+        Account("demo", "demo", "demo", _password(settings, "demo_password")),
     ]
 
 
@@ -39,8 +40,14 @@ def auth_url(settings: Settings) -> str:
     return settings.endpoint + "/identity/v3"
 
 
-def write(settings: Settings, directory: Path) -> list[Path]:
-    """Write both files into the state directory and, where they are not somebody else's, into ``directory``."""
+def places(settings: Settings) -> list[Path]:
+    """The state directory, and the directory above it if that is where a person works with the cloud."""
+    state_dir = settings.state_dir
+    return [state_dir, state_dir.parent] if state_dir.name == ".virga" else [state_dir]
+
+
+def write(settings: Settings) -> list[Path]:
+    """Write the files to their places, except over a file that is somebody else's."""
     admin, demo = accounts(settings)
     files = {
         "openrc": openrc(settings, admin),
@@ -48,7 +55,7 @@ def write(settings: Settings, directory: Path) -> list[Path]:
         "clouds.yaml": clouds_yaml(settings),
     }
     written = []
-    for place in (settings.state_dir, directory):
+    for place in places(settings):
         for name, text in files.items():
             path = place / name
             if path.exists() and not path.read_text(errors="replace").startswith(HEAD):
@@ -71,6 +78,9 @@ def openrc(settings: Settings, account: Account) -> str:
         "OS_REGION_NAME": settings.region,
     }
     lines = [f"export {name}={_quoted(value)}" for name, value in variables.items()]
+    programs = Path(sys.executable).parent
+    if (programs / "openstack").exists():
+        lines.append(f'case ":$PATH:" in *:{programs}:*) ;; *) export PATH="{programs}:$PATH" ;; esac')
     return HEAD + "unset OS_CLOUD OS_SYSTEM_SCOPE OS_TOKEN OS_AUTH_TYPE\n" + "\n".join(lines) + "\n"
 
 
@@ -111,9 +121,10 @@ def _write_private(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def remove(settings: Settings, directory: Path) -> None:
-    """Remove what ``write`` wrote into ``directory``, if it is of this cloud. Idempotent."""
-    for name in ("openrc", "openrc-demo", "clouds.yaml"):
-        path, ours = directory / name, settings.state_dir / name
-        if path.exists() and ours.exists() and path.read_text(errors="replace") == ours.read_text():
-            path.unlink()
+def remove(settings: Settings) -> None:
+    """Remove what ``write`` wrote outside the state directory, if it is of this cloud. Idempotent."""
+    for place in places(settings)[1:]:
+        for name in ("openrc", "openrc-demo", "clouds.yaml"):
+            path, ours = place / name, settings.state_dir / name
+            if path.exists() and ours.exists() and path.read_text(errors="replace") == ours.read_text():
+                path.unlink()

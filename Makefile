@@ -1,0 +1,92 @@
+# One target a purpose; each sets up what is missing. See docs/ and CONTRIBUTING.md.
+VENV ?= .venv
+PYTHON ?= python3
+GUEST ?= .cache/guest
+HOSTS ?= 1
+export PYTHONPATH := $(CURDIR)
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest
+# Tests that need root run when there is root.
+ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
+
+.PHONY: help up down setup packages venv guest test check format unit house api kernel scenario bench bench-peer \
+	bench-growth conformance fuzz soak faults docs lock clean
+
+help: ## This list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+up: setup ## Install what is missing and start a cloud.
+	@$(BIN)/virga up --hosts $(HOSTS) $(OPTIONS)
+
+down: ## Stop the cloud and remove everything of it.
+	@if [ -x $(BIN)/virga ]; then $(BIN)/virga down --wipe; fi
+
+setup: packages venv guest ## Distribution packages, Python environment, guest image.
+
+packages:
+	@scripts/packages
+
+venv: $(READY)
+
+$(READY): requirements-dev.lock pyproject.toml
+	@scripts/venv $(VENV) $(PYTHON)
+	@touch $@
+
+guest: packages venv ## The guest image tiny, if it is missing or its inputs changed.
+	@if [ -n "$(ROOT)" ]; then $(BIN)/python -m virga.lab.guest.build $(GUEST); \
+	else echo "The guest image is built as root; skipped."; fi
+
+test: setup ## Every test that this machine can run.
+	@VENV=$(VENV) scripts/test
+
+check: $(READY) ## Format, lint, types, import rules, house tests; under 30 s.
+	@VENV=$(VENV) scripts/check
+
+format: $(READY) ## Format and fix what can be fixed.
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+unit: $(READY) ## Unit tests: no root, under a minute.
+	@$(PYTEST) tests/unit tests/house
+
+house: $(READY)
+	@$(PYTEST) tests/house
+
+api: $(READY) ## API tests with real clients, over loopback.
+	@$(PYTEST) tests/api
+
+kernel: setup ## Drivers and the lab against the real kernel; root.
+	@$(PYTEST) tests/kernel
+
+scenario: setup ## Whole clouds on this machine; root.
+	@$(PYTEST) tests/scenario
+
+bench: setup ## Speed and memory: a table, and JSON.
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-peer: setup
+	@$(BIN)/python -m bench peer $(ARGS)
+
+bench-growth: setup
+	@$(BIN)/python -m bench growth $(ARGS)
+
+conformance: setup ## Run the Tempest tests of LIST on a lab of their own.
+	@$(BIN)/python -m conformance --list $(LIST) $(ARGS)
+
+fuzz: $(READY)
+	@$(BIN)/python -m bench.fuzz $(or $(REQUESTS),1000)
+
+soak: setup
+	@$(BIN)/python -m bench.soak $(or $(ROUNDS),3)
+
+faults: setup
+	@$(PYTEST) tests/scenario -k survival
+
+docs: $(READY) ## Make the generated pages.
+	@$(BIN)/python -m virga.cli.settings_page > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+
+lock: $(READY) ## Choose and write down the versions of all dependencies.
+	@scripts/lock
+
+clean: ## Remove environments, caches and built images.
+	rm -rf .venv .cache .mypy_cache .ruff_cache .hypothesis
