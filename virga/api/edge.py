@@ -113,20 +113,56 @@ class Edge:
         if not isinstance(match, Match):
             raise self._no_route(req, match)
         req.path_params = {name: unquote(value) for name, value in match.params.items()}
-        route = match.routes[0]
-        if route.access != PUBLIC:
-            await self._identify(req)
-        if route.streams:
-            req.stream = _chunks(receive)
-        else:
-            await self._read_body(req, receive)
-            route = self._choose(match.routes, req)
-        if route.access not in (PUBLIC, AUTHENTICATED):
-            self._enforce(req, route.access)
-        result = await self._run(route, req)
+        result, route = await self._serve(match.routes, req, receive)
         if isinstance(result, Response):
             return result
         return Response(route.status, result)
+
+    async def _serve(self, routes: tuple[Route, ...], req: Request, receive: Receive) -> tuple[Any, Route]:
+        """Who calls, may they, and what comes of it. Bad bodies of strangers are answered 401, not 400."""
+        route, bad_body = routes[0], None
+        token = req.headers.get("x-auth-token", "")
+        if route.access != PUBLIC and not token:
+            raise self._unauthenticated()
+        if route.streams:
+            req.stream = _chunks(receive)
+        else:
+            try:
+                await self._read_body(req, receive)
+                route = self._choose(routes, req)
+            except Fault as fault:
+                bad_body = fault
+        if bad_body is None and not route.is_async:
+            # The usual case: token, policy and handler in one transaction and one change of thread.
+            run = self.workers.write if route.writes else self.workers.read
+            return await run(lambda tx: self._handle(tx, route, req, token), req.request_id), route
+        if route.access != PUBLIC:
+            await self.workers.read(lambda tx: self._identify(tx, route, req, token))
+        if bad_body is not None:
+            raise bad_body
+        try:
+            return await route.handler(self.make_context(req.request_id, req.request_id), req), route
+        except Fault as fault:
+            raise self._reworded(fault) from None
+
+    def _handle(self, tx: Tx, route: Route, req: Request, token: str) -> Any:
+        if route.access != PUBLIC:
+            self._identify(tx, route, req, token)
+        try:
+            return route.handler(tx, req)
+        except Fault as fault:
+            raise self._reworded(fault) from None
+
+    def _identify(self, tx: Tx, route: Route, req: Request, token: str) -> None:
+        try:
+            req.caller = self.authenticate(tx, token)
+        except Unauthorized:
+            raise self._unauthenticated() from None
+        if route.access != AUTHENTICATED:
+            try:
+                req.enforce(route.access)
+            except Fault as fault:
+                raise self._reworded(fault) from None
 
     def _no_route(self, req: Request, allowed: set[str]) -> Fault:
         service = self.service
@@ -142,15 +178,6 @@ class Edge:
             if service.not_found
             else NotFound("The resource could not be found.")
         )
-
-    async def _identify(self, req: Request) -> None:
-        token = req.headers.get("x-auth-token")
-        if not token:
-            raise self._unauthenticated()
-        try:
-            req.caller = await self.workers.read(lambda tx: self.authenticate(tx, token))
-        except Unauthorized:
-            raise self._unauthenticated() from None
 
     def _unauthenticated(self) -> Fault:
         if self.service.unauthenticated:
@@ -194,24 +221,11 @@ class Edge:
             raise BadRequest(f"There is no such action: {next(iter(req.body))}")
         raise BadRequest("Malformed request body")
 
-    def _enforce(self, req: Request, rule: str) -> None:
-        try:
-            req.enforce(rule)
-        except Fault as fault:
-            raise (self.service.forbidden(fault) if self.service.forbidden else fault) from None
-
-    async def _run(self, route: Route, req: Request) -> Any:
-        handler = route.handler
-        try:
-            if route.is_async:
-                return await handler(self.make_context(req.request_id, req.request_id), req)
-            if route.writes:
-                return await self.workers.write(lambda tx: handler(tx, req), req.request_id)
-            return await self.workers.read(lambda tx: handler(tx, req), req.request_id)
-        except Fault as fault:
-            if fault.type == "PolicyNotAuthorized" and self.service.forbidden:
-                raise self.service.forbidden(fault) from None
-            raise
+    def _reworded(self, fault: Fault) -> Fault:
+        """A policy refusal in the service's own words; any other fault as it is."""
+        if fault.type == "PolicyNotAuthorized" and self.service.forbidden:
+            return self.service.forbidden(fault)
+        return fault
 
     def _refusal(self, fault: Fault, req: Request) -> Response:
         body = self.service.envelope(fault, req.request_id)

@@ -42,13 +42,13 @@ class Route:
     action: str | None = None
     """For ``POST …/action``: the key of the body that selects this route."""
 
-    @property
-    def is_async(self) -> bool:
-        return inspect.iscoroutinefunction(self.handler)
+    is_async: bool = field(init=False)
+    writes: bool = field(init=False)
 
-    @property
-    def writes(self) -> bool:
-        return self.method not in ("GET", "HEAD") if self.write is None else self.write
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.handler))
+        writes = self.method not in ("GET", "HEAD") if self.write is None else self.write
+        object.__setattr__(self, "writes", writes)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ def upgrade(database: Database) -> bool:
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
     with database.engine().begin() as connection:
+        if database.url.get_backend_name() == "sqlite":
+            # All or nothing: SQLite's driver was told not to begin transactions by itself.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return True

@@ -7,7 +7,6 @@ at hand are bound once by ``bind(request_id=...)`` and go into every line of tha
 from __future__ import annotations
 
 import contextvars
-import json
 import logging
 import os
 import sys
@@ -16,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
+
+import msgspec
 
 _bound: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
     "virga_log_bound", default=None
@@ -84,7 +85,9 @@ class JsonLines(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps({key: _clean(key, value) for key, value in line.items()}, default=str)
+        return msgspec.json.encode(
+            {key: _clean(key, value) for key, value in line.items()}, enc_hook=str
+        ).decode()
 
 
 def _clean(key: str, value: Any) -> Any:
