@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from virga.contract.calls import ConsoleAddress
 from virga.contract.items import Disk, Instance
 
 PortsReady = Callable[[Sequence[str]], bool | None]
@@ -52,22 +51,37 @@ class GuestKind(Protocol):
 
     def images_in_use(self, instance_id: str) -> Collection[str]: ...
 
-    def reboot(self, item: Instance, soft: bool) -> None: ...
+    @property
+    def actions(self) -> GuestActions: ...
 
-    def console_output(self, instance_id: str) -> bytes: ...
 
-    def console_target(self, instance_id: str, console_type: str) -> ConsoleAddress: ...
+class GuestActions(Protocol):
+    """True actions on one instance of a kind. All raise GuestError."""
 
-    def snapshot(self, item: Instance, target: Path, disk_format: str) -> int: ...
+    def halt(self, item: Instance, soft: bool) -> None:
+        """First half of a reboot: down it goes; the walk that follows brings it up again."""
 
-    def release_disk(self, item: Instance, target: Path) -> None: ...
+    def console_output(self, instance_id: str) -> bytes:
+        """The end of what the guest wrote to its console."""
 
-    def detach_disk(self, item: Instance, volume_id: str) -> None: ...
+    def console_target(self, instance_id: str, console_type: str) -> Path:
+        """The unix socket of a console."""
 
-    def resize_disk(self, item: Instance, disk: Disk, size_gb: int) -> None: ...
+    def snapshot(self, item: Instance, target: Path, disk_format: str) -> int:
+        """Write the root disk, standalone and of one moment, to ``target``; returns its size. All or nothing."""
+
+    def release_disk(self, item: Instance, target: Path) -> None:
+        """Stop, write the root disk to ``target``, and stay down. The own disk stays until the instance goes."""
+
+    def detach_disk(self, item: Instance, volume_id: str) -> None:
+        """Wait until the guest let go. The volume is not plugged again, though the item still names it."""
+
+    def resize_disk(self, item: Instance, disk: Disk, size_gb: int) -> None:
+        """Show the guest the new size of a volume."""
 
     def set_password(self, instance_id: str, password: str) -> None: ...
 
     def inject_nmi(self, instance_id: str) -> None: ...
 
-    def diagnostics(self, instance_id: str) -> dict[str, Detail]: ...
+    def diagnostics(self, instance_id: str) -> dict[str, Detail]:
+        """Counters, flat, by the names that OpenStack's oldest format has."""

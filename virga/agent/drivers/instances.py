@@ -168,6 +168,15 @@ class InstancesDriver:
             yield self._kinds[cell.kind], wanted
         self._noticed(instance_id)
 
+    def reboot(self, instance_id: str, soft: bool) -> None:
+        """Down and up again. Returns when the guest is let run, or raises why it is not."""
+        with self.turn(instance_id) as (kind, wanted):
+            kind.actions.halt(wanted, soft)
+            cell = self._cells[instance_id]
+            self._converge(instance_id, cell, wanted)
+            if cell.outcome is not None and cell.outcome.status == "error":
+                raise GuestError(cell.outcome.reason)
+
     def look(self, instance_id: str) -> GuestKind:
         """For calls that only read: no turn is taken."""
         with self._guard:

@@ -18,6 +18,7 @@ from virga.agent.drivers import qemu_disks, qemu_plug
 from virga.agent.drivers.guest_kind import Detail, GuestError, Outcome, PortsReady
 from virga.agent.drivers.image_cache import ImageCache
 from virga.agent.drivers.instance_home import InstanceHome, InstanceHomes, Record, Shape
+from virga.agent.drivers.qemu_actions import QemuActions
 from virga.agent.drivers.qemu_command import MachinePlan, disk_name, nic_name
 from virga.agent.drivers.qemu_img import DiskError
 from virga.agent.drivers.qemu_machine import Machine, MachineError, running_machines
@@ -75,8 +76,10 @@ class QemuGuests:
         self._device_exists = device_exists
         self._machines: dict[str, Machine] = {}
         self._thread = MonitorThread()
+        self._held: dict[str, set[tuple[str, str]]] = {}
         self._ends: dict[str, tuple[str, str]] = {}
         self._on_news: Callable[[str], None] = lambda instance_id: None
+        self.actions = QemuActions(self)
 
     # What is there already
 
@@ -107,7 +110,7 @@ class QemuGuests:
         machine = self._machines.get(instance_id)
         return None if machine is None or machine.gone.is_set() else machine
 
-    def _need(self, instance_id: str) -> Machine:
+    def need(self, instance_id: str) -> Machine:
         machine = self.machine(instance_id)
         if machine is None:
             raise GuestError(f"instance {instance_id} is not running", "InstanceNotRunning")
@@ -147,11 +150,25 @@ class QemuGuests:
 
     def converge(self, item: Instance, ports_ready: PortsReady) -> Outcome:
         try:
-            return self._walk(item, ports_ready)
+            return self._walk(self._without_held(item), ports_ready)
         except (DiskError, MachineError, MonitorError) as error:
             raise GuestError(str(error)) from error
         except OSError as error:
             raise GuestError(f"{error.strerror or error}: {error.filename or item.key}") from error
+
+    def hold_off(self, item: Instance, volume_id: str) -> None:
+        """Do not plug this attachment any more: it was detached, and the item will follow."""
+        for disk in item.disks:
+            if disk.volume_id == volume_id:
+                self._held.setdefault(item.key, set()).add((volume_id, disk.attachment_id))
+
+    def _without_held(self, item: Instance) -> Instance:
+        held = self._held.get(item.key)
+        if not held:
+            return item
+        held &= {(disk.volume_id, disk.attachment_id) for disk in item.disks}
+        kept = [disk for disk in item.disks if (disk.volume_id, disk.attachment_id) not in held]
+        return msgspec.structs.replace(item, disks=kept)
 
     def _walk(self, item: Instance, ports_ready: PortsReady) -> Outcome:
         home = self.homes.of(item.key)
@@ -160,7 +177,7 @@ class QemuGuests:
             record = self._build(home, record, item)
         machine = self.machine(item.key)
         if machine is not None and (record.ended or record.shape != shape_of(item)):
-            self._stop(machine, gently=not record.ended)
+            self.stop(machine, gently=not record.ended)
             machine = None
         if item.power_state == "shutdown":
             return self._be_shut_down(home, record, machine, item)
@@ -174,7 +191,7 @@ class QemuGuests:
         """First build, or build anew after a rebuild; a build that was cut short starts over."""
         machine = self.machine(item.key)
         if machine is not None:
-            self._stop(machine, gently=False)
+            self.stop(machine, gently=False)
         if record.build:
             record = home.write(Record())
             qemu_disks.discard(home)
@@ -186,7 +203,7 @@ class QemuGuests:
         self, home: InstanceHome, record: Record, machine: Machine | None, item: Instance
     ) -> Outcome:
         if machine is not None:
-            self._stop(machine, gently=True)
+            self.stop(machine, gently=True)
         home.memory.unlink(missing_ok=True)
         record = home.write(
             msgspec.structs.replace(
@@ -217,7 +234,7 @@ class QemuGuests:
             up = self._be_up(home, record, machine, item, ports_ready)
             if up.wait_for is not None:
                 return up
-            machine = self._need(item.key)
+            machine = self.need(item.key)
         machine.pause()
         machine.save_memory(home.memory)
         record = home.write(msgspec.structs.replace(home.read(), suspended=True))
@@ -332,7 +349,8 @@ class QemuGuests:
             ramdisk=self._cache.fetch(item.ramdisk).path if item.ramdisk else "",
         )
 
-    def _stop(self, machine: Machine, gently: bool) -> None:
+    def stop(self, machine: Machine, gently: bool) -> None:
+        """End the machine; ``gently`` asks the guest first."""
         machine.expected_end = True
         if gently:
             machine.power_down(self._options.shutdown_grace_s)
