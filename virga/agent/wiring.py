@@ -7,7 +7,7 @@ conntrack, targets, instances. Creates go down this list, removals go up.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +15,13 @@ import virga
 from virga.agent.calls import CallDispatcher, CallRegistry
 from virga.agent.config import AgentConfig
 from virga.agent.drivers.fake.layer2 import FakeFlows, FakeLinks, FakeNamespaces, FakeSwitch
+from virga.agent.drivers.guest_kind import PortsReady
 from virga.agent.drivers.interfaces import FlowWishes, LinkWishes, NamespaceWishes, SwitchWishes
 from virga.agent.drivers.links import LinkDriver
 from virga.agent.drivers.namespaces import NamespaceDriver
 from virga.agent.feed import BusFeed, CallFailed, Connection, FileFeed
 from virga.agent.heartbeat import HeartbeatSender
+from virga.agent.instance_parts import instance_parts
 from virga.agent.loop import Loop
 from virga.agent.managers.census import CensusManager
 from virga.agent.metadata import MetadataServer, Unreachable
@@ -40,6 +42,11 @@ class Outlet:
     feed: BusFeed | None = None
     loop: Loop | None = None
     resources: Callable[[], Resources | None] = lambda: None
+    ports_ready: PortsReady = lambda port_ids: None
+    """Set by whoever wires ports. Until then no instance runs: a port without its filter must not forward."""
+
+    def are_ports_ready(self, port_ids: Sequence[str]) -> bool | None:
+        return True if not port_ids else self.ports_ready(port_ids)
 
     def wake(self) -> None:
         if self.loop is not None:
@@ -144,11 +151,17 @@ def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
     """Managers and drivers in order."""
     census = CensusManager()
     upper = layer3(config, outlet.wake)
-    return Parts(
-        managers=[census, *layer3_managers(config, layer2.namespaces, layer2.links, upper)],
-        drivers=[*layer2.in_order(), *upper.in_order()],
-        census=census,
-    )
+    managers: list[Manager] = [
+        census,
+        *layer3_managers(config, layer2.namespaces, layer2.links, upper),
+    ]
+    drivers = [*layer2.in_order(), *upper.in_order()]
+    if "compute" in config.roles:
+        instances = instance_parts(config, outlet.registry, outlet.wake, outlet.are_ports_ready)
+        outlet.resources = instances.resources
+        managers.append(instances.manager)
+        drivers.append(instances.driver)
+    return Parts(managers=managers, drivers=drivers, census=census)
 
 
 def fake_layer2() -> Layer2:

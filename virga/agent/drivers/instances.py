@@ -88,8 +88,13 @@ class InstancesDriver:
                 cell.wanted = None
                 cell.stale = True
                 cell.retry_at, cell.retry_s = 0.0, FIRST_RETRY_S
-        if cell is not None:
+        if cell is not None and cell.kind in self._kinds:
             self._kinds[cell.kind].abandon(instance_id)
+
+    def wanted(self) -> list[Instance]:
+        """All instances that this host has to have."""
+        with self._guard:
+            return [cell.wanted for cell in self._cells.values() if cell.wanted is not None]
 
     def outcomes(self) -> dict[str, Outcome]:
         """What became of instances since the last call."""
@@ -137,7 +142,12 @@ class InstancesDriver:
             return []
         with self._guard:
             cells = dict(self._cells)
-        used = {image for key, cell in cells.items() for image in self._kinds[cell.kind].images_in_use(key)}
+        used = {
+            image
+            for key, cell in cells.items()
+            if cell.kind in self._kinds
+            for image in self._kinds[cell.kind].images_in_use(key)
+        }
         used |= {
             image.id
             for cell in cells.values()
@@ -159,7 +169,7 @@ class InstancesDriver:
         """Act on a wanted instance while nobody else does."""
         with self._guard:
             cell = self._cells.get(instance_id)
-        if cell is None or cell.wanted is None:
+        if cell is None or cell.wanted is None or cell.kind not in self._kinds:
             raise GuestError(f"instance {instance_id} is not on this host", "InstanceNotFound")
         with cell.turn:
             wanted = cell.wanted
@@ -181,7 +191,7 @@ class InstancesDriver:
         """For calls that only read: no turn is taken."""
         with self._guard:
             cell = self._cells.get(instance_id)
-        if cell is None:
+        if cell is None or cell.kind not in self._kinds:
             raise GuestError(f"instance {instance_id} is not on this host", "InstanceNotFound")
         return self._kinds[cell.kind]
 
@@ -233,9 +243,9 @@ class InstancesDriver:
     def _converge(self, key: str, cell: Cell, wanted: Instance) -> None:
         if cell.outcome is None and not cell.adopted:
             self._tell(key, cell, Outcome("building"))
-        kind = self._kinds.get(wanted.driver)
-        if kind is None:
-            self._failed(key, cell, f"this host has no instances of kind {wanted.driver}")
+        kind = self._kinds.get(cell.kind)
+        if kind is None or wanted.driver != cell.kind:
+            self._failed(key, cell, f"this host cannot make it an instance of kind {wanted.driver}")
             return
         try:
             outcome = kind.converge(wanted, self._ports_ready)
@@ -251,7 +261,8 @@ class InstancesDriver:
         self._tell(key, cell, outcome)
 
     def _remove(self, key: str, cell: Cell) -> None:
-        self._kinds[cell.kind].remove(key)
+        if cell.kind in self._kinds:
+            self._kinds[cell.kind].remove(key)
         with self._guard:
             if cell.wanted is None:
                 self._cells.pop(key, None)
