@@ -52,7 +52,12 @@ def _switch_argv() -> list[str]:
 
 
 def _initialise(host: Holder) -> None:
-    names = [f"external_ids:hostname={host.name}", f"external_ids:system-id={host.name}"]
+    version = run(["ovs-vsctl", "--version"]).stdout.splitlines()[0].rpartition(" ")[2]
+    names = [
+        f"external_ids:hostname={host.name}",
+        f"external_ids:system-id={host.name}",
+        f"ovs_version={version}",
+    ]
     argv = host.inside(
         "ovs-vsctl", "--timeout=5", "--no-wait", "init", "--", "set", "Open_vSwitch", ".", *names
     )
