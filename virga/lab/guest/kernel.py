@@ -1,12 +1,26 @@
 """The kernel's modules: which ones the guest carries, in what order the ramdisk loads them."""
 
 import shutil
+import struct
 from pathlib import Path
 
 from virga.lab.guest.packages import BuildError, run
 
 # Loaded before the root file system is looked for; their needs come first by themselves.
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "virtio_net")
+
+
+_SIGNATURE_MARK = b"~Module signature appended~\n"
+
+
+def without_signature(module: bytes) -> bytes:
+    """The module as it was linked. The guest trusts its own disk, and checking signatures slows its boot."""
+    if not module.endswith(_SIGNATURE_MARK):
+        return module
+    end = len(module) - len(_SIGNATURE_MARK)
+    # struct module_signature: five bytes of kinds and lengths, three of padding, the length of the signature.
+    _, _, _, signer, key, length = struct.unpack(">BBBBB3xI", module[end - 12 : end])
+    return module[: end - 12 - signer - key - length]
 
 
 class Modules:
@@ -52,7 +66,7 @@ class Modules:
         target = root / "usr/lib/modules" / self.version
         for path in self.order(names):
             (target / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.directory / path, target / path)
+            (target / path).write_bytes(without_signature((self.directory / path).read_bytes()))
         for name in ("modules.builtin", "modules.order"):
             shutil.copyfile(self.directory / name, target / name)
         self.depmod(root)
@@ -63,5 +77,5 @@ class Modules:
         target.mkdir(parents=True, exist_ok=True)
         order = self.order(BOOT_MODULES)
         for path in order:
-            shutil.copyfile(self.directory / path, target / Path(path).name)
+            (target / Path(path).name).write_bytes(without_signature((self.directory / path).read_bytes()))
         (target / "boot.order").write_text("".join(f"{Path(path).name}\n" for path in order))

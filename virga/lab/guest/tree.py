@@ -84,6 +84,7 @@ DIRECTORIES = (
     "home/cirros",
     "var/lib",
     "var/log",
+    "var/tmp",
     "etc/dropbear",
 )
 
@@ -106,7 +107,8 @@ class Tree:
             (self.path / link).symlink_to(target)
         shutil.copytree(FILES / "root", self.path, dirs_exist_ok=True, symlinks=True)
         (self.path / "etc/shadow").chmod(0o600)
-        (self.path / "tmp").chmod(0o1777)
+        for name in ("tmp", "var/tmp"):
+            (self.path / name).chmod(0o1777)
         (self.path / "root").chmod(0o700)
         os.chown(self.path / "home/cirros", CIRROS, CIRROS)
 

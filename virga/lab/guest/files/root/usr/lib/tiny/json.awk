@@ -8,16 +8,16 @@ function text(    whole) {
 }
 function value(path,    key, index_) {
   skip()
-  if (s ~ /^{/) {
+  if (s ~ /^[{]/) {
     take(1); skip()
-    while (s !~ /^}/) {
+    while (s !~ /^[}]/) {
       key = text(); skip(); take(1); value(path "/" key); skip()
       if (s ~ /^,/) { take(1); skip() }
     }
     take(1)
-  } else if (s ~ /^\[/) {
+  } else if (s ~ /^[[]/) {
     take(1); skip(); index_ = 0
-    while (s !~ /^\]/) {
+    while (s !~ /^[]]/) {
       value(path "/" index_++); skip()
       if (s ~ /^,/) { take(1); skip() }
       if (s == "") exit 1
