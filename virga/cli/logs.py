@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -108,12 +109,18 @@ def follow(
     lines: int | None = None,
 ) -> None:
     """Show the last lines there are, then new ones until interrupted. Rotation loses nothing."""
+    show = show or _pretty
+    with contextlib.closing(Tails(directory)) as tails:
+        _follow(tails, about, request, show, lines or 20)
+
+
+def _follow(
+    tails: Tails, about: Sequence[str], request: str | None, show: Callable[[Line], None], lines: int
+) -> None:
     from virga.lib.wait import wait_until
 
-    show = show or _pretty
-    tails = Tails(directory)
     past = [line for line in tails.news() if matches(line, about, request)]
-    for line in past[-(lines or 20) :]:
+    for line in past[-lines:]:
         show(line)
     while True:
         fresh = wait_until(tails.news, 3600.0, TICK_S) or []
@@ -135,6 +142,10 @@ class Tails:
         for path in sorted(self._directory.glob("*.log")):
             found += self._read(path)
         return sorted(found, key=lambda line: str(line.get("time", "")))
+
+    def close(self) -> None:
+        for _, stream in self._open.values():
+            stream.close()
 
     def _read(self, path: Path) -> list[Line]:
         inode, stream = self._open.get(path, (0, None))

@@ -104,6 +104,8 @@ def _finish_later(cloud: Cloud) -> None:
     from virga.lab.program import environment, python
 
     programs = cloud.programs
+    if programs.living("finish"):
+        return
     argv = python("virga.cli.finish", "--state-dir", str(cloud.directory))
     around = environment(cloud.settings) | {"VIRGA_GUEST_DIR": str(cloud.guest)}
     process.start(argv, programs.record("finish"), programs.output("finish"), around)

@@ -60,7 +60,9 @@ def problems(settings: Settings) -> list[str]:
             found.append(
                 f"The state directory {settings.state_dir} cannot be under /run: hosts have their own there."
             )
-    longest = settings.state_dir / "hosts/host99/instances/00000000-0000-0000-0000-000000000000.sock"
+    longest = settings.state_dir / (
+        "bus.sock" if settings.dataplane == "fake" else "hosts/host99/metadata.sock"
+    )
     if len(str(longest)) > LONGEST_SOCKET_PATH:
         found.append(
             f"The state directory {settings.state_dir} has too long a name for the sockets in it: "

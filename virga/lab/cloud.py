@@ -118,6 +118,10 @@ class Cloud:
                 old.unlink()
         self._choose()
         around = environment(self.settings)
+        self.say(
+            "Starting the API"
+            + ("" if self.is_fake else f" and {_count(self.settings.hosts, 'simulated host')}")
+        )
         argv = python("virga.server", "--state-dir", str(self.directory))
         self.programs.ensure(Program(name=SERVER, argv=argv, environment=around))
         if not self.is_fake:
@@ -288,6 +292,10 @@ def _flock(path: Path, wait: bool) -> Iterator[bool]:
             yield False
             return
         yield True
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _with(settings: Settings, **values: object) -> Settings:
