@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+ROLES = ("network", "dhcp", "l3", "metadata", "compute")
+
 
 class ConfigError(Exception):
     """The file cannot be used; the text says why."""
@@ -35,7 +37,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Unix socket of the control plane; empty with ``state_file``."""
     state_file: str = ""
     """JSON ``{"items": [...]}`` to run from, without a control plane; read again when it changes."""
-    roles: list[str] = msgspec.field(default_factory=lambda: ["network", "dhcp", "l3", "metadata", "compute"])
+    roles: list[str] = msgspec.field(default_factory=lambda: list(ROLES))
     drivers: str = "real"
     """``real`` or ``fake``."""
     ovs_directory: str = "/run/openvswitch"

@@ -15,15 +15,21 @@ import virga
 from virga.agent.calls import CallDispatcher, CallRegistry
 from virga.agent.config import AgentConfig
 from virga.agent.drivers.fake.layer2 import FakeFlows, FakeLinks, FakeNamespaces, FakeSwitch
+from virga.agent.drivers.flows import FlowDriver
 from virga.agent.drivers.guest_kind import PortsReady
 from virga.agent.drivers.interfaces import FlowWishes, LinkWishes, NamespaceWishes, SwitchWishes
 from virga.agent.drivers.links import LinkDriver
 from virga.agent.drivers.namespaces import NamespaceDriver
+from virga.agent.drivers.ovsdb import SwitchDriver
 from virga.agent.feed import BusFeed, CallFailed, Connection, FileFeed
 from virga.agent.heartbeat import HeartbeatSender
 from virga.agent.instance_parts import instance_parts
 from virga.agent.loop import Loop
 from virga.agent.managers.census import CensusManager
+from virga.agent.managers.network import NetworkManager
+from virga.agent.managers.plug import PlugManager
+from virga.agent.managers.port import PortManager
+from virga.agent.managers.security_group import SecurityGroupManager
 from virga.agent.metadata import MetadataServer, Unreachable
 from virga.agent.protocol import Driver, Manager
 from virga.agent.wiring_layer3 import layer3, layer3_managers, metadata_socket
@@ -150,9 +156,17 @@ def build(config: AgentConfig) -> Agent:
 def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
     """Managers and drivers in order."""
     census = CensusManager()
+    networks = NetworkManager(config, layer2.switch, layer2.flows)
+    groups = SecurityGroupManager(config.integration_bridge, layer2.flows)
+    ports = PortManager(networks, groups, layer2.links, layer2.switch, layer2.flows)
+    outlet.ports_ready = ports.are_ready
     upper = layer3(config, outlet.wake)
     managers: list[Manager] = [
         census,
+        PlugManager(layer2.namespaces, layer2.links),
+        networks,
+        groups,
+        ports,
         *layer3_managers(config, layer2.namespaces, layer2.links, upper),
     ]
     drivers = [*layer2.in_order(), *upper.in_order()]
@@ -169,4 +183,9 @@ def fake_layer2() -> Layer2:
 
 
 def real_layer2(config: AgentConfig, outlet: Outlet) -> Layer2:
-    return Layer2(NamespaceDriver(), LinkDriver(), FakeSwitch(), FakeFlows())
+    return Layer2(
+        namespaces=NamespaceDriver(),
+        links=LinkDriver(),
+        switch=SwitchDriver(config.ovsdb_socket, outlet.wake, config.facts.datapath_type),
+        flows=FlowDriver(Path(config.ovs_directory), outlet.wake),
+    )

@@ -1,0 +1,225 @@
+"""Ports of this host: onto br-int with their network's tag, guarded and filtered, then ACTIVE.
+
+Who needs a device (instances, DHCP, routers) wishes for it at the link driver; a port is plugged as
+soon as its device is wished for, and never before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from virga.agent.drivers.interfaces import FlowWishes, LinkWishes, SwitchWishes, WantedPort
+from virga.agent.managers.network import NetworkManager
+from virga.agent.managers.security_group import SecurityGroupManager
+from virga.contract.items import AnyItem, Port
+from virga.contract.messages import Report
+from virga.sdn.port_flows import PlacedPort, is_filtered, is_trusted, port_flows
+from virga.sdn.tables import DEAD_VLAN
+
+NOT_PLUGGED = "its device is not there yet"
+
+
+class PortManager:
+    """Wants OVS ports and the flows of each."""
+
+    name = "port"
+    kinds: tuple[str, ...] = ("port",)
+
+    def __init__(
+        self,
+        networks: NetworkManager,
+        groups: SecurityGroupManager,
+        links: LinkWishes,
+        switch: SwitchWishes,
+        flows: FlowWishes,
+    ) -> None:
+        self._networks = networks
+        self._groups = groups
+        self._links = links
+        self._switch = switch
+        self._flows = flows
+        self._ports: dict[str, Port] = {}
+        self._by_group: dict[str, set[str]] = {}
+        self._by_network: dict[str, set[str]] = {}
+        self._plugged: dict[str, str] = {}
+        """Port id -> device that is wished onto br-int."""
+        self._ofports: dict[str, int] = {}
+        self._stale: set[str] = set()
+        self._unsettled: set[str] = set()
+        self._dead: set[str] = set()
+        networks.listen(lambda network_id: self._stale.update(self._by_network.get(network_id, ())))
+        groups.listen(lambda group_id: self._stale.update(self._by_group.get(group_id, ())))
+
+    @property
+    def bridge(self) -> str:
+        return self._networks.integration_bridge
+
+    def port(self, port_id: str) -> Port | None:
+        return self._ports.get(port_id)
+
+    def status(self, port_id: str) -> tuple[str, str]:
+        """``ACTIVE``, ``DOWN`` or ``ERROR``, and why. Others may wait for it."""
+        port = self._ports.get(port_id)
+        if port is None:
+            return "DOWN", "the port is not bound to this host"
+        return self._status(port)
+
+    def are_ready(self, port_ids: Sequence[str]) -> bool | None:
+        """True: all are plugged and filtered. None: wait. False: one of them cannot be realised."""
+        answers = []
+        for port_id in port_ids:
+            port = self._ports.get(port_id)
+            status, _ = self.status(port_id)
+            shut = port is not None and not port.admin_state_up and port_id in self._ofports
+            answers.append(True if status == "ACTIVE" or shut else False if status == "ERROR" else None)
+        return False if False in answers else None if None in answers else True
+
+    # -- Manager -----------------------------------------------------------------------------------
+
+    def on_update(self, kind: str, key: str, item: AnyItem | None) -> None:
+        old = self._ports.pop(key, None)
+        if old is not None:
+            self._by_network[old.network_id].discard(key)
+            for group_id in old.security_group_ids:
+                self._by_group[group_id].discard(key)
+        if isinstance(item, Port):
+            self._ports[key] = item
+            self._by_network.setdefault(item.network_id, set()).add(key)
+            for group_id in item.security_group_ids:
+                self._by_group.setdefault(group_id, set()).add(key)
+        self._stale.add(key)
+        for network_id in {p.network_id for p in (old, item) if isinstance(p, Port)}:
+            self._networks.set_flooded(network_id, self._is_flooded(network_id))
+
+    def resolve(self) -> None:
+        self._notice()
+        for key in sorted(self._stale):
+            self._place(key)
+        self._stale.clear()
+
+    def reports(self) -> Sequence[Report]:
+        found = []
+        for key in sorted(self._unsettled):
+            port = self._ports.get(key)
+            if port is None:
+                self._unsettled.discard(key)
+                continue
+            status, reason = self._status(port)
+            found.append(Report(kind="port", key=key, status=status, reason=reason))
+            if status == "ACTIVE":
+                self._unsettled.discard(key)
+        return found
+
+    # -- its own -----------------------------------------------------------------------------------
+
+    def _is_flooded(self, network_id: str) -> bool:
+        """A port without port security may bridge to addresses that nobody told us."""
+        ports = (self._ports[key] for key in self._by_network.get(network_id, ()))
+        return any(not port.port_security_enabled and not is_trusted(port) for port in ports)
+
+    def _notice(self) -> None:
+        """What the drivers learnt since: devices wished for, numbers given, flows refused or accepted."""
+        for key, port in self._ports.items():
+            device = port.device_name
+            wished = self._links.is_wanted(device)
+            if wished != (key in self._plugged) or (
+                wished and self._switch.ofport(device) != self._ofports.get(key)
+            ):
+                self._stale.add(key)
+        for key in self._unsettled:
+            if (key in self._dead) != self._is_refused(key):
+                self._stale.add(key)
+
+    def _is_refused(self, key: str) -> bool:
+        outcome = self._flows.owner_outcome(self.bridge, f"port/{key}")
+        return outcome.settled and bool(outcome.reason)
+
+    def _place(self, key: str) -> None:
+        port = self._ports.get(key)
+        if port is None:
+            self._take_away(key)
+            return
+        self._unsettled.add(key)
+        if self._networks.network(port.network_id) is None or self._networks.refusal(port.network_id):
+            return
+        old_device = self._plugged.get(key)
+        if old_device is not None and old_device != port.device_name:
+            self._switch.unwant_port(old_device)
+        if not self._links.is_wanted(port.device_name):
+            self._take_away(key)
+            return
+        self._plug(port)
+        number = self._switch.ofport(port.device_name)
+        if number is None:
+            self._ofports.pop(key, None)
+            return
+        self._ofports[key] = number
+        stateless = self._groups.is_stateless(port.security_group_ids)
+        placed = PlacedPort(port, number, self._networks.tag(port.network_id), stateless)
+        flows = [*port_flows(placed), *self._groups.membership(placed)]
+        self._flows.want(self.bridge, f"port/{key}", flows)
+
+    def _plug(self, port: Port) -> None:
+        if self._is_refused(port.key):
+            self._dead.add(port.key)
+        else:
+            self._dead.discard(port.key)
+        closed = port.key in self._dead or not port.admin_state_up
+        external_ids = {
+            "iface-id": port.key,
+            "iface-status": "active",
+            "attached-mac": port.mac_address,
+        }
+        if not is_trusted(port) and port.device_id:
+            external_ids["vm-uuid"] = port.device_id
+        self._plugged[port.key] = port.device_name
+        self._switch.want_port(
+            WantedPort(
+                self.bridge,
+                port.device_name,
+                tag=DEAD_VLAN if closed else self._networks.tag(port.network_id),
+                external_ids=external_ids,
+                other_config=self._networks.remembered(port.network_id),
+            )
+        )
+
+    def _take_away(self, key: str) -> None:
+        self._flows.want(self.bridge, f"port/{key}", [])
+        device = self._plugged.pop(key, None)
+        if device is not None:
+            self._switch.unwant_port(device)
+        self._ofports.pop(key, None)
+        self._dead.discard(key)
+
+    def _status(self, port: Port) -> tuple[str, str]:
+        network = self._networks.network(port.network_id)
+        if network is None:
+            return "DOWN", "its network is not known here yet"
+        if refusal := self._networks.refusal(port.network_id):
+            return "ERROR", refusal
+        if not port.admin_state_up:
+            return "DOWN", ""
+        if port.key not in self._plugged:
+            return "DOWN", NOT_PLUGGED
+        for outcome in (
+            self._links.outcome(port.device_name),
+            self._switch.outcome(port.device_name),
+            self._flows.owner_outcome(self.bridge, f"port/{port.key}"),
+        ):
+            if outcome.reason:
+                return "ERROR", outcome.reason
+            if not outcome.settled:
+                return "DOWN", NOT_PLUGGED
+        if port.key not in self._ofports:
+            return "DOWN", NOT_PLUGGED
+        return self._groups_status(port)
+
+    def _groups_status(self, port: Port) -> tuple[str, str]:
+        """A filtered port is not active before the rules of its groups are in force."""
+        for group_id in port.security_group_ids if is_filtered(port) else ():
+            outcome = self._flows.owner_outcome(self.bridge, f"security_group/{group_id}")
+            if outcome.reason:
+                return "ERROR", f"security group {group_id}: {outcome.reason}"
+            if not outcome.settled:
+                return "DOWN", f"the rules of security group {group_id} are not in yet"
+        return "ACTIVE", ""
