@@ -11,8 +11,10 @@ import contextlib
 import importlib
 import importlib.util
 import secrets
+import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,14 @@ from starlette.routing import Mount
 from starlette.routing import Route as HttpRoute
 
 from virga import settings as settings_module
+from virga.agent.config import AgentConfig
+from virga.agent.wiring import build as build_agent
 from virga.api.context import AsyncContext, CallError, Workers
 from virga.api.edge import Edge
 from virga.api.jobs import Job, JobRunner
 from virga.api.policy import Policy
 from virga.api.routing import ServiceApi
+from virga.bus.client import BusClient
 from virga.db import migrate
 from virga.db.engine import Database
 from virga.lib import log as logs
@@ -119,6 +124,8 @@ class Cloud:
             hub = _module("virga.desired.hub")
             if hub is not None:
                 self.hub = await stack.enter_async_context(hub.running(self))
+                if self.settings.dataplane == "fake":
+                    stack.enter_context(fake_hosts(self.settings, self.hub))
             task = asyncio.create_task(runner.run())
             log.info("ready", endpoint=self.settings.endpoint)
             try:
@@ -128,6 +135,41 @@ class Cloud:
                 await asyncio.gather(task, return_exceptions=True)
         self.workers.close()
         self.database.close()
+
+
+@contextlib.contextmanager
+def fake_hosts(settings: Settings, hub: Any) -> Iterator[None]:
+    """Agents with drivers in memory, in threads of this process; the seam to them is serialised all the same."""
+
+    def connect() -> BusClient:
+        ours, theirs = socket.socketpair()
+        hub.attach_socket(ours)
+        return BusClient(theirs)
+
+    agents = [build_agent(fake_config(settings, number)) for number in range(1, settings.hosts + 1)]
+    for agent in agents:
+        agent.start(connect)
+        threading.Thread(target=agent.run, name="fake-host", daemon=True).start()
+    try:
+        yield
+    finally:
+        for agent in agents:
+            agent.stop()
+
+
+def fake_config(settings: Settings, number: int) -> AgentConfig:
+    """Host 1 also carries DHCP, routers and volumes, as in a lab."""
+    roles = ["network", "compute", "metadata"]
+    if number == 1:
+        roles += ["dhcp", "l3", "volume"]
+    directory = settings.state_dir / "hosts" / f"host{number}"
+    directory.mkdir(parents=True, exist_ok=True)
+    return AgentConfig(
+        host=f"host{number}",
+        directory=str(directory),
+        roles=roles,
+        drivers="fake",
+    )
 
 
 def _overrides(path: str) -> dict[str, str]:

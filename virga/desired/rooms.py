@@ -1,0 +1,7 @@
+"""The rooms whose objects reach hosts. A new room is one line here."""
+
+from __future__ import annotations
+
+from virga.desired.registry import Room
+
+ROOMS: tuple[Room, ...] = ()
