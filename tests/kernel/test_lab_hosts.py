@@ -230,3 +230,21 @@ def test_an_interrupted_start_cleans_up(number: int) -> None:
             lab.virga("down")
         assert links() == before
         assert processes_of(lab.state_dir) == []
+
+
+def test_nat_is_only_there_when_asked_for_and_goes_with_the_cloud() -> None:
+    forwarding = Path("/proc/sys/net/ipv4/ip_forward")
+    before = forwarding.read_text()
+    with state_directory() as lab:
+        lab.virga("up", "--detach", "--nat")
+        ours = json.loads((lab.state_dir / "outside.json").read_text())["interface"]
+        assert forwarding.read_text().strip() == "1"
+        assert Path(f"/proc/sys/net/ipv4/conf/{ours}/forwarding").read_text().strip() == "1"
+        tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+        assert f"virga-{ours}" in tables
+        lab.virga("down")
+    assert forwarding.read_text() == before
+    assert (
+        "virga-"
+        not in subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from virga.lab import checks, credentials, detect, outside, process, underlay
+from virga.lab import checks, credentials, detect, guests, outside, process, underlay
 from virga.lab.checks import CheckError
 from virga.lab.detect import Detected
 from virga.lab.holder import Holder
@@ -32,6 +32,7 @@ from virga.settings import SETTINGS, Settings
 
 MACHINE_LOCK = Path("/run/lock/virga.lock")
 REMEMBERED = ("port", "hosts", "dataplane", "outside_cidr")
+POWER_OFF_S = 15.0
 SERVER = "server"
 SUPERVISOR = "supervisor"
 
@@ -222,11 +223,11 @@ class Cloud:
         if not self.directory.exists():
             return
         with self.locked():
-            self._stop()
+            self._stop(gently=not wipe)
             if wipe:
                 self._forget()
 
-    def _stop(self) -> None:
+    def _stop(self, gently: bool = False) -> None:
         names = [program.name for program in self.programs.listed()]
         if found := self.programs.living(SUPERVISOR):
             process.stop([found])
@@ -234,8 +235,10 @@ class Cloud:
         agents = [host.agent for host in hosts]
         process.stop([*self.programs.forget(SERVER, *agents), *self.programs.forget("finish")])
         self.programs.forget(*names)
-        outside.disconnect(self.outside_record)
         with ThreadPoolExecutor(max_workers=4) as pool:
+            if gently:
+                list(pool.map(lambda host: guests.power_off(host.directory, POWER_OFF_S), hosts))
+            outside.disconnect(self.outside_record)
             list(pool.map(lambda host: host.end(), hosts))
         self.wires.end()
         for record in self.programs.directory.glob("*.pid.json"):
