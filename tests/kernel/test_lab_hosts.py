@@ -241,7 +241,7 @@ def test_nat_is_only_there_when_asked_for_and_goes_with_the_cloud() -> None:
         assert forwarding.read_text().strip() == "1"
         assert Path(f"/proc/sys/net/ipv4/conf/{ours}/forwarding").read_text().strip() == "1"
         tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
-        assert f"virga-{ours}" in tables
+        assert f"table ip {ours}" in tables
         lab.virga("down")
     assert forwarding.read_text() == before
     assert (

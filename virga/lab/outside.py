@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from virga.lab.holder import Holder
-from virga.lib.run import CommandError, run
+from virga.lib.run import run
 
 FIRST_RANGE = ipaddress.IPv4Network("172.24.4.0/24")
 SYSCTL = Path("/proc/sys/net")
@@ -30,10 +30,6 @@ class Outside(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def address(self) -> str:
         return str(ipaddress.ip_network(self.cidr)[1])
-
-    @property
-    def table(self) -> str:
-        return "virga-" + self.interface
 
 
 class OutsideError(Exception):
@@ -121,12 +117,21 @@ def forward(outside: Outside, path: Path) -> Outside:
     forwarding = SYSCTL / "ipv4/ip_forward"
     done = msgspec.structs.replace(outside, forwarding_was=forwarding.read_text().strip())
     path.write_bytes(msgspec.json.encode(done))
+    closed = [place for place in _switches() if place.read_text().strip() == "0"]
     forwarding.write_text("1")
+    # The kernel opened every interface by that, those of other clouds too.
+    for place in closed:
+        place.write_text("0")
     _write("ipv4/conf", outside.interface, "forwarding", "1")
     rule = f'ip saddr {outside.cidr} oifname != "{outside.interface}" masquerade'
-    chain = f"chain out {{ type nat hook postrouting priority srcnat; {rule}; }}"
-    run(["nft", "-f", "-"], stdin=f"table ip {outside.table} {{ {chain} }}\n")
+    chain = f"chain out {{ type nat hook postrouting priority srcnat; {rule}\n }}"
+    run(["nft", "-f", "-"], stdin=f"table ip {outside.interface} {{\n {chain}\n}}\n")
     return done
+
+
+def _switches() -> list[Path]:
+    """The forwarding switch of every cloud's interface."""
+    return list((SYSCTL / "ipv4/conf").glob("virga-ext*/forwarding"))
 
 
 def disconnect(path: Path) -> None:
@@ -136,8 +141,9 @@ def disconnect(path: Path) -> None:
         return
     run(["ip", "link", "del", outside.interface], check=False)
     if outside.forwarding_was:
-        run(["nft", "delete", "table", "ip", outside.table], check=False)
-        (SYSCTL / "ipv4/ip_forward").write_text(outside.forwarding_was)
+        run(["nft", "delete", "table", "ip", outside.interface], check=False)
+        if not any(place.read_text().strip() == "1" for place in _switches()):
+            (SYSCTL / "ipv4/ip_forward").write_text(outside.forwarding_was)
     path.unlink(missing_ok=True)
 
 
@@ -145,12 +151,3 @@ def _write(family: str, interface: str, name: str, value: str) -> None:
     place = SYSCTL / family / interface / name
     if place.exists():
         place.write_text(value)
-
-
-def nat_works() -> str:
-    """Empty when the machine has what NAT needs, else why not."""
-    try:
-        run(["nft", "list", "tables"])
-    except CommandError as error:
-        return str(error)
-    return ""
