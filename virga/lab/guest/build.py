@@ -57,7 +57,11 @@ def build(output: Path, progress: Progress = print, force: bool = False) -> None
         if (output / name).is_dir():
             shutil.rmtree(output / name)
         (work / name).replace(output / name)
-    manifest = {"input": input_hash(), "packages": sorted(a.name for a in archives)}
+    manifest = {
+        "input": input_hash(),
+        "kernel_arguments": images.COMMAND_LINE,
+        "packages": sorted(a.name for a in archives),
+    }
     (output / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     shutil.rmtree(work)
     progress(f"guest image tiny is built ({time.monotonic() - started:.0f} s)")
