@@ -1,0 +1,182 @@
+"""Ports on the wire: how they are rendered, filtered, and who sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, exists, or_, select
+from sqlalchemy.engine import Row
+
+from virga.api.resource import Context, Resource, Values, bump
+from virga.api.validators import Invalid
+from virga.db.tx import Tx
+from virga.services.network import faults, rbac
+from virga.services.network.attributes import PORT
+from virga.services.network.models import ip_allocation, network, port, tag
+from virga.services.network.models_l3 import port_security_group, sub_port, trunk
+from virga.services.network.port import create, delete_port, update_port
+from virga.services.network.standard import by_ids, grouped, tags_of, time
+
+_IDS: Any = bindparam("ids", expanding=True)
+_FIXED = (
+    select(ip_allocation.c.port_id, ip_allocation.c.subnet_id, ip_allocation.c.ip_address)
+    .where(ip_allocation.c.port_id.in_(_IDS))
+    .order_by(ip_allocation.c.port_id, ip_allocation.c.position)
+)
+_GROUPS = select(port_security_group.c.port_id, port_security_group.c.security_group_id).where(
+    port_security_group.c.port_id.in_(_IDS)
+)
+_TRUNKS = select(trunk.c.port_id, trunk.c.id).where(trunk.c.port_id.in_(_IDS))
+_SUBPORTS = (
+    select(sub_port, port.c.mac_address)
+    .join(port, port.c.id == sub_port.c.port_id)
+    .where(sub_port.c.trunk_id.in_(_IDS))
+)
+
+
+def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
+    ids = [row.id for row in rows]
+    fixed: dict[str, list[Values]] = {}
+    for port_id, subnet_id, address in by_ids(tx, _FIXED, ids):
+        fixed.setdefault(port_id, []).append({"subnet_id": subnet_id, "ip_address": address})
+    groups, tags = grouped(by_ids(tx, _GROUPS, ids)), tags_of(tx, ids)
+    trunks = _trunk_details(tx, ids)
+    domain = context.settings.dns_domain
+    result = []
+    for row in rows:
+        addresses = fixed.get(row.id, [])
+        item = {
+            "id": row.id,
+            "name": row.name,
+            "network_id": row.network_id,
+            "tenant_id": row.project_id,
+            "project_id": row.project_id,
+            "mac_address": row.mac_address,
+            "admin_state_up": row.admin_state_up,
+            "status": row.status,
+            "device_id": row.device_id,
+            "device_owner": row.device_owner,
+            "fixed_ips": addresses,
+            "allowed_address_pairs": row.allowed_address_pairs,
+            "extra_dhcp_opts": row.extra_dhcp_opts,
+            "security_groups": groups.get(row.id, []),
+            "description": row.description,
+            "binding:vnic_type": row.vnic_type,
+            "binding:profile": row.profile,
+            "binding:host_id": row.host_id,
+            "binding:vif_type": row.vif_type,
+            "binding:vif_details": row.vif_details,
+            "port_security_enabled": row.port_security_enabled,
+            "dns_name": row.dns_name,
+            "dns_assignment": dns_assignment(row.dns_name, addresses, domain),
+            "dns_domain": row.dns_domain,
+            "propagate_uplink_status": row.propagate_uplink_status,
+            "ip_allocation": "immediate",
+            "revision_number": row.revision_number,
+            "created_at": time(row.created_at),
+            "updated_at": time(row.updated_at),
+            "tags": tags.get(row.id, []),
+        }
+        if row.id in trunks:
+            item["trunk_details"] = trunks[row.id]
+        result.append(item)
+    return result
+
+
+def dns_assignment(dns_name: str, addresses: Sequence[Values], domain: str) -> list[Values]:
+    """Each address with the name that the network's DNS gives it."""
+    domain = domain.strip(".")
+    result = []
+    for item in addresses:
+        address = item["ip_address"]
+        name = dns_name or "host-" + address.replace(".", "-").replace(":", "-")
+        if name.endswith("."):
+            hostname, fqdn = name.split(".", 1)[0], name
+        else:
+            hostname, fqdn = name, f"{name}.{domain}."
+        result.append({"ip_address": address, "hostname": hostname, "fqdn": fqdn})
+    return result
+
+
+def _trunk_details(tx: Tx, ids: Sequence[str]) -> dict[str, Values]:
+    trunks = by_ids(tx, _TRUNKS, ids)
+    if not trunks:
+        return {}
+    subs: dict[str, list[Values]] = {}
+    for row in by_ids(tx, _SUBPORTS, [t.id for t in trunks]):
+        subs.setdefault(row.trunk_id, []).append(
+            {
+                "segmentation_id": row.segmentation_id,
+                "segmentation_type": row.segmentation_type,
+                "port_id": row.port_id,
+                "mac_address": row.mac_address,
+            }
+        )
+    return {t.port_id: {"trunk_id": t.id, "sub_ports": subs.get(t.id, [])} for t in trunks}
+
+
+def target(tx: Tx, context: Context, item: Values) -> Values:
+    """Policies ask who owns the network of the port and whether it is shared."""
+    row = tx.first(select(network.c.project_id).where(network.c.id == item.get("network_id")))
+    if row is None:
+        return {"network:tenant_id": None, "shared": False}
+    if row.project_id == context.project_id:
+        return {"network:tenant_id": row.project_id, "shared": False}
+    return {
+        "network:tenant_id": row.project_id,
+        "shared": bool(rbac.shared_ids(tx, context, "network", [item["network_id"]])),
+    }
+
+
+def scope(context: Context) -> ColumnElement[bool]:
+    """One's own ports, and all ports of one's own networks."""
+    own = exists(
+        select(1).where(network.c.id == port.c.network_id, network.c.project_id == context.project_id)
+    )
+    return or_(port.c.project_id == context.project_id, own)
+
+
+def _fixed_ips_filter(context: Context, values: list[str]) -> ColumnElement[bool]:
+    """``fixed_ips=ip_address=A``, ``subnet_id=S``, ``ip_address_substr=T``; of one kind any, of all kinds each."""
+    asked: dict[str, list[str]] = {}
+    for value in values:
+        for part in value.split(","):
+            name, separator, text = part.partition("=")
+            if not separator or name not in ("ip_address", "subnet_id", "ip_address_substr"):
+                raise Invalid(f"'{value}' is not of the form key=value")
+            asked.setdefault(name, []).append(text)
+    query = select(ip_allocation.c.port_id)
+    if "ip_address" in asked:
+        query = query.where(ip_allocation.c.ip_address.in_(asked["ip_address"]))
+    if "subnet_id" in asked:
+        query = query.where(ip_allocation.c.subnet_id.in_(asked["subnet_id"]))
+    for text in asked.get("ip_address_substr", ()):
+        query = query.where(ip_allocation.c.ip_address.contains(text, autoescape=True))
+    return port.c.id.in_(query)
+
+
+def _groups_filter(context: Context, values: list[str]) -> ColumnElement[bool]:
+    return port.c.id.in_(
+        select(port_security_group.c.port_id).where(port_security_group.c.security_group_id.in_(values))
+    )
+
+
+RESOURCE = Resource(
+    name="port",
+    collection="ports",
+    table=port,
+    attributes=PORT,
+    not_found=lambda port_id: faults.PortNotFound(id=port_id),
+    render=render,
+    create=create,
+    update=update_port,
+    delete=delete_port,
+    scope=scope,
+    target=target,
+    filters={"fixed_ips": _fixed_ips_filter, "security_groups": _groups_filter},
+    quota="port",
+    has_tags=True,
+    tag_table=tag,
+    changed=lambda tx, port_id: bump(tx, port, port_id),
+)

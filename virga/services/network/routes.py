@@ -1,0 +1,74 @@
+"""All URLs of the Network service and who may use them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from virga.api.collection import Collection
+from virga.api.faults import Fault, identity_envelope, network_envelope
+from virga.api.request import Request
+from virga.api.resource import Context, Resource
+from virga.api.routing import PUBLIC, Route, ServiceApi
+from virga.db.tx import Tx
+from virga.services.network import network, port_resource, quota, subnet
+from virga.services.network.policies import POLICIES
+from virga.settings import Settings
+
+PREFIX = "/v2.0"
+RESOURCES: tuple[Resource, ...] = (network.RESOURCE, subnet.RESOURCE, port_resource.RESOURCE)
+
+
+def versions(tx: Tx, req: Request) -> Any:
+    link = {"rel": "self", "href": req.url("/v2.0/")}
+    return {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [link]}]}
+
+
+def index(tx: Tx, req: Request) -> Any:
+    """The collections that every Network API has."""
+    return {
+        "resources": [
+            {
+                "name": name,
+                "collection": name + "s",
+                "links": [{"rel": "self", "href": req.url(f"/v2.0/{name}s")}],
+            }
+            for name in ("network", "subnet", "subnetpool", "port")
+        ]
+    }
+
+
+def envelope(fault: Fault, request_id: str) -> Any:
+    # Who is not known is turned away by the token check in front of the service, in its own words.
+    return (
+        identity_envelope(fault, request_id) if fault.status == 401 else network_envelope(fault, request_id)
+    )
+
+
+def service(settings: Settings) -> ServiceApi:
+    """The Network service of one cloud."""
+
+    def make_context(req: Request) -> Context:
+        caller = req.caller
+        admin = req.policy.allows(caller, "context_is_admin", {})
+        return Context(caller, req.policy, settings, admin)
+
+    routes = [
+        Route("GET", "/", versions, PUBLIC),
+        Route("GET", "/v2.0", index, PUBLIC),
+        Route("GET", "/v2.0/", index, PUBLIC),
+    ]
+    for resource in RESOURCES:
+        routes += Collection(resource, make_context, PREFIX, quota.check).routes()
+    return ServiceApi(
+        name="network",
+        prefix="/network",
+        routes=routes,
+        envelope=envelope,
+        policies=POLICIES,
+        not_found=lambda method, path: Fault(
+            "The resource could not be found.", status=404, type="HTTPNotFound"
+        ),
+        malformed=lambda reason: Fault(
+            "Malformed request body: the body is not JSON.", status=400, type="HTTPBadRequest"
+        ),
+    )

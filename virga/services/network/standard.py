@@ -1,0 +1,66 @@
+"""What all resources of this service share: times, revision, tags, and how they are rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select
+from sqlalchemy.engine import Row
+
+from virga.api.resource import UNSET, Values
+from virga.db.tx import Tx
+from virga.lib.clock import iso_seconds
+from virga.services.network.models import tag
+
+CHUNK = 500
+"""Ids in one IN list: below the parameter limits of both databases."""
+
+_TAGS = select(tag.c.resource_id, tag.c.tag).where(tag.c.resource_id.in_(bindparam("ids", expanding=True)))
+
+
+def fresh(tx: Tx, revision: int = 0) -> Values:
+    """The columns that every new row has."""
+    return {"created_at": tx.now, "updated_at": tx.now, "revision_number": revision}
+
+
+@lru_cache(maxsize=65536)
+def _second(seconds: int) -> str | None:
+    return iso_seconds(seconds * 1_000_000)
+
+
+def time(us: int) -> str | None:
+    """``2026-11-20T22:38:19Z``; lists repeat the same seconds again and again."""
+    return _second(us // 1_000_000)
+
+
+def chunks(ids: Sequence[str]) -> Iterable[list[str]]:
+    for start in range(0, len(ids), CHUNK):
+        yield list(ids[start : start + CHUNK])
+
+
+def by_ids(tx: Tx, statement: Any, ids: Sequence[str]) -> list[Row[Any]]:
+    """All rows of a statement with a list parameter ``ids``, however many ids there are."""
+    found: list[Row[Any]] = []
+    for part in chunks(ids):
+        found.extend(tx.all(statement, {"ids": part}))
+    return found
+
+
+def grouped(rows: Iterable[Row[Any]]) -> dict[str, list[Any]]:
+    """Rows of (key, value) as key to values."""
+    result: dict[str, list[Any]] = {}
+    for key, value in rows:
+        result.setdefault(key, []).append(value)
+    return result
+
+
+def tags_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[str]]:
+    return grouped(by_ids(tx, _TAGS, ids))
+
+
+def add_tags(tx: Tx, resource_id: str, tags: Any) -> None:
+    """Tags that came with a create."""
+    if tags and tags is not UNSET:
+        tx.execute(insert(tag), [{"resource_id": resource_id, "tag": text} for text in tags])
