@@ -74,6 +74,10 @@ class Settings:
     page_limit: Annotated[int, "Greatest number of items in one page of a Compute list."] = 1000
     policy_file: Annotated[str, "File of policy rules that override the default ones; empty: none."] = ""
 
+    image_format_match: Annotated[
+        bool, "Refuse an image whose bytes are not of the disk format it claims."
+    ] = True
+
     # Networks
     vlan_ranges: Annotated[
         Texts, "Segmentation ids for tenant networks, as `physical_network:first:last`."

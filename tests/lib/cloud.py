@@ -77,10 +77,12 @@ class RunningCloud:
         return self._tokens[key]
 
     def client(self, account: Account | None = None, **headers: str) -> httpx.Client:
-        """Raw HTTP: paths start with the service's prefix; without account nobody is signed in."""
+        """Raw HTTP: paths start with the service's prefix; without account nobody is signed in. Closed with the cloud."""
         if account is not None:
             headers["x-auth-token"] = self.token(account)
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        made = httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        self._connections.append(made)
+        return made
 
     def admin(self) -> httpx.Client:
         return self.client(self.account("admin"))
@@ -89,7 +91,7 @@ class RunningCloud:
         return self.client(self.account("demo"))
 
     def connection(self, account: Account | str = "admin", **options: Any) -> Any:
-        """An openstacksdk connection."""
+        """An openstacksdk connection; closed with the cloud."""
         import openstack
 
         if isinstance(account, str):

@@ -11,7 +11,15 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from virga.api.context import AsyncContext, Workers
-from virga.api.faults import BadRequest, Fault, MethodNotAllowed, NotFound, RequestTooLarge, Unauthorized
+from virga.api.faults import (
+    BadRequest,
+    Fault,
+    MethodNotAllowed,
+    NotFound,
+    RequestTooLarge,
+    Unauthorized,
+    identity_envelope,
+)
 from virga.api.policy import Policy
 from virga.api.request import Caller, Request, Response
 from virga.api.routing import AUTHENTICATED, PUBLIC, Match, Route, RouteTable, ServiceApi
@@ -228,7 +236,9 @@ class Edge:
         return fault
 
     def _refusal(self, fault: Fault, req: Request) -> Response:
-        body = self.service.envelope(fault, req.request_id)
+        # An unknown token is refused in front of every service, always in the words of the Identity API.
+        envelope = identity_envelope if fault.status == 401 else self.service.envelope
+        body = envelope(fault, req.request_id)
         headers = dict(fault.headers)
         if fault.status == 401:
             headers.setdefault("www-authenticate", f'Keystone uri="{_origin(req.base_url)}/identity"')

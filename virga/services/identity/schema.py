@@ -1,71 +1,37 @@
-"""Checks bodies against JSON schemas and says what is wrong in the words of the Identity API.
-
-The library is only loaded when the first body has to be checked, so that it costs no start-up time.
-"""
+"""Checks bodies against JSON schemas and says what is wrong in the words of the Identity API."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-from virga.lib.clock import parse_iso
-from virga.lib.ids import is_uuid_like
+from virga.api import schema as api_schema
+from virga.api.schema import Schema
 from virga.services.identity.faults import SchemaValidationError
-
-Schema = Mapping[str, Any]
 
 
 class Checker:
-    """One schema, compiled at first use. ``verbose`` keeps the old style: path and the failing part of the schema."""
+    """One schema. ``verbose`` is the old style: path and the failing part of the schema."""
 
     def __init__(self, schema: Schema, verbose: bool = False) -> None:
-        self.schema = schema
         self.verbose = verbose
-        self._validator: Any = None
+        self._checker = api_schema.Checker(schema)
 
-    def check(self, instance: Any) -> None:
-        """Raise SchemaValidationError unless the instance fits."""
-        if self._validator is None:
-            self._validator = _library().Draft202012Validator(self.schema, format_checker=_formats())
-        error = _library().exceptions.best_match(self._validator.iter_errors(instance))
-        if error is None:
+    def check(self, value: Any) -> None:
+        """Raise SchemaValidationError unless the value fits."""
+        wrong = self._checker.mismatch(value)
+        if wrong is None:
             return
         if self.verbose:
-            path = "/".join(map(str, error.path))
-            raise SchemaValidationError(f"Invalid input for field '{path}': {error}" if path else str(error))
-        if error.path:
+            path = "/".join(map(str, wrong.path))
             raise SchemaValidationError(
-                f"Invalid input for field/attribute {error.path[-1]}. Value: {error.instance}. {error.message}"
+                f"Invalid input for field '{path}': {wrong.text}" if path else wrong.text
             )
-        raise SchemaValidationError(error.message)
-
-
-@cache
-def _library() -> Any:
-    import jsonschema
-
-    return jsonschema
-
-
-@cache
-def _formats() -> Any:
-    def date_time(value: object) -> bool:
-        if not isinstance(value, str):
-            return True
-        try:
-            parse_iso(value)
-        except ValueError:
-            return False
-        return True
-
-    def uuid(value: object) -> bool:
-        return not isinstance(value, str) or is_uuid_like(value)
-
-    checker = _library().FormatChecker(formats=())
-    checker.checks("date-time")(date_time)
-    checker.checks("uuid")(uuid)
-    return checker
+        if wrong.path:
+            raise SchemaValidationError(
+                f"Invalid input for field/attribute {wrong.path[-1]}. Value: {wrong.value}. {wrong.message}"
+            )
+        raise SchemaValidationError(wrong.message)
 
 
 def nullable(schema: Schema) -> dict[str, Any]:
