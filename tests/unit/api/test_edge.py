@@ -118,7 +118,7 @@ def test_a_public_page_needs_no_token(client: httpx.AsyncClient) -> None:
 def test_without_a_valid_token(client: httpx.AsyncClient, token: str) -> None:
     answer = call(client, "GET", "/v1/things/a", token=token)
     assert answer.status_code == 401
-    assert answer.json()["unauthorized"]["code"] == 401
+    assert answer.json()["error"]["code"] == 401
     assert answer.headers["www-authenticate"] == 'Keystone uri="http://cloud/identity"'
 
 
