@@ -67,8 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         return MetadataRequest(
             method=self.command,
             path=self.path,
-            # The proxy appends its own word last.
-            remote_address=remote[-1].split(",")[-1].strip().partition("%")[0],
+            remote_address=_plain_address(remote[-1]),
             network_id=network or "",
             router_id=router or "",
             body=self.rfile.read(int(length)),
@@ -89,6 +88,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests are logged by the control plane, with the server they were for."""
+
+
+def _plain_address(forwarded: str) -> str:
+    """Without scope, and as IPv4 when a socket of both families wrote ``::ffff:10.0.0.5``."""
+    text = forwarded.strip().partition("%")[0]
+    return text.removeprefix("::ffff:") if "." in text else text
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

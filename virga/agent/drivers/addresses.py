@@ -51,7 +51,7 @@ class AddressDriver:
         self._wishes.mark_stale()
 
     def apply(self) -> Sequence[Failure]:
-        return self._wishes.settle(self._realise, AddressingError)
+        return self._wishes.settle(self._realise, (AddressingError, CommandError))
 
     def prune(self) -> Sequence[Failure]:
         """Nothing: addresses and routes go with their device or namespace."""
