@@ -17,6 +17,7 @@ import pytest
 
 from tests.lib.lab import ROOT, Lab, answers_on, wait_for
 from virga.lab import process
+from virga.lab.holder import Holder
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="simulated hosts need root")
 
@@ -248,3 +249,18 @@ def test_nat_is_only_there_when_asked_for_and_goes_with_the_cloud() -> None:
         "virga-"
         not in subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     )
+
+
+def test_ending_a_host_spares_what_runs_in_the_machines_own_namespaces(tmp_path: Path) -> None:
+    name = f"spared-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    bystander = subprocess.Popen(["ip", "netns", "exec", name, "sleep", "60"])
+    try:
+        host = Holder("host1", tmp_path)
+        host.make(dict(os.environ))
+        host.end()
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+        subprocess.run(["ip", "netns", "del", name], check=True)

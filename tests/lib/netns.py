@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import os
 import subprocess
 import sys
 import uuid
@@ -18,6 +21,18 @@ def sh(*argv: str, check: bool = True, timeout_s: float = 20.0) -> str:
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(argv)}: {done.returncode}: {done.stderr}{done.stdout}")
     return done.stdout
+
+
+@functools.cache
+def private_mounts() -> None:
+    """Give this process its own mounts, so that names of namespaces made here are seen nowhere else."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    clone_newns = 0x00020000
+    if libc.unshare(clone_newns) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    sh("mount", "--make-rprivate", "/")
+    Path("/run/netns").mkdir(parents=True, exist_ok=True)
+    sh("mount", "-t", "tmpfs", "tmpfs", "/run/netns")
 
 
 class Net:
@@ -94,6 +109,7 @@ class Net:
 
 @contextmanager
 def net() -> Iterator[Net]:
+    private_mounts()
     made = Net()
     try:
         yield made

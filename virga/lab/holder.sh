@@ -3,6 +3,11 @@
 # usage: holder.sh NAME DIRECTORY
 set -eu
 name=$1 directory=$2
+# Networks that have a name on the machine are not this host's: let go of the copies, or they would be taken for it.
+names=$(awk '$4 ~ /^net:/ { print $5 }' /proc/self/mountinfo)
+for place in $names; do
+    umount -l "$place" 2> /dev/null || :
+done
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/netns /run/openvswitch /run/lock

@@ -314,7 +314,7 @@ def test_stateful_dhcpv6_gives_the_port_its_address_and_takes_it_back(site: Site
     assert site.apply(network6(site, "dhcpv6-stateful"), host) == []
     assert ask6(site).split() == ["address=2001:db8::5", "dns=2001:db8::53"]
     leases = Path(site.dnsmasq.directory(site.network_id)) / "leases"
-    assert "2001:db8::5" in leases.read_text()
+    assert wait_until(lambda: "2001:db8::5" in leases.read_text(), 5)
     assert site.apply(network6(site, "dhcpv6-stateful")) == []
     assert wait_until(lambda: "2001:db8::5" not in leases.read_text(), 5)
 
