@@ -1,0 +1,16 @@
+"""What Compute asks of Identity: whether a project exists."""
+
+from __future__ import annotations
+
+from sqlalchemy import select, table, column
+
+from virga.db.tx import Tx
+from virga.services.compute.faults import Invalid
+
+_PROJECT = table("project", column("id"))
+
+
+def verify_project(tx: Tx, project_id: str) -> None:
+    """Raise Invalid unless there is such a project."""
+    if tx.first(select(_PROJECT.c.id).where(_PROJECT.c.id == project_id)) is None:
+        raise Invalid(f"Project ID {project_id} is not a valid project.")

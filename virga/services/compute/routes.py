@@ -1,0 +1,56 @@
+"""All URLs of Compute. Each file of a resource lists its own, with who may."""
+
+from __future__ import annotations
+
+from virga.api.faults import Fault, compute_envelope
+from virga.api.routing import Route, ServiceApi
+from virga.services.compute import (
+    flavor,
+    flavor_access,
+    instance_action,
+    keypair,
+    server_create,
+    server_delete,
+    server_group,
+    server_list,
+    server_update,
+    version,
+)
+from virga.services.compute.faults import page_not_found
+from virga.services.compute.policies import POLICIES
+from virga.settings import Settings
+
+RESOURCES = (
+    version,
+    flavor,
+    flavor_access,
+    keypair,
+    server_list,
+    server_create,
+    server_update,
+    server_delete,
+    server_group,
+    instance_action,
+)
+
+
+def routes(settings: Settings) -> list[Route]:
+    return [route for resource in RESOURCES for route in resource.routes(settings)]
+
+
+def _forbidden(fault: Fault) -> Fault:
+    return Fault(fault.message, status=403, type=fault.type)
+
+
+def service(settings: Settings) -> ServiceApi:
+    """Compute as the edge serves it."""
+    return ServiceApi(
+        name="compute",
+        prefix="/compute",
+        routes=routes(settings),
+        envelope=compute_envelope,
+        policies=POLICIES,
+        microversions=version.MICROVERSIONS,
+        request_id_headers=("x-openstack-request-id", "x-compute-request-id"),
+        not_found=page_not_found,
+    )

@@ -1,0 +1,92 @@
+"""DELETE /servers: in any state, also while it is being built, also when its host is gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import delete as sql_delete
+
+from virga.api.context import AsyncContext
+from virga.api.request import Request, Response
+from virga.api.routing import AUTHENTICATED, Route
+from virga.db.tx import Tx
+from virga.services.compute import (
+    host,
+    instance_action,
+    migration_row,
+    networking,
+    server,
+    server_group,
+    states,
+    volumes,
+)
+from virga.services.compute.jobs_arguments import ServerJob
+from virga.services.compute.models import console_token, server_tag
+from virga.services.compute.server import Server, check_lock, on_server
+from virga.services.placement import claim
+from virga.settings import Settings
+
+RETRY_S = 10.0
+
+
+def delete(tx: Tx, req: Request, row: Server) -> Any:
+    check_lock(row, req.caller)
+    begin(tx, row, req.caller)
+    return Response(204)
+
+
+def begin(tx: Tx, row: Server, caller: Any, action: str = "delete") -> None:
+    """Ask the host to let go; when there is none, or it is down, the server is gone at once."""
+    if row.task_state == "deleting" and host.host_is_up(tx, row.host):
+        return
+    instance_action.start(tx, row.id, action, caller)
+    instance_action.event(tx, row.id, "compute_terminate_instance", row.host)
+    migration_row.abandon(tx, row.id)
+    if not row.on_host or not host.host_is_up(tx, row.host):
+        finish(tx, row)
+        return
+    server.save(tx, row.id, touch=True, task_state="deleting", progress=0)
+    tx.job("compute.delete", f"delete-{row.id}", ServerJob(row.id), RETRY_S)
+
+
+def finish(tx: Tx, row: Server) -> None:
+    """Nothing of it is left on a host: give back all that it had."""
+    claim.release(tx, row.id)
+    networking.release(tx, row.id)
+    volumes.release_all(tx, row.id)
+    server_group.leave(tx, row.id)
+    tx.execute(sql_delete(server_tag).where(server_tag.c.server_id == row.id))
+    tx.execute(sql_delete(console_token).where(console_token.c.server_id == row.id))
+    instance_action.finish_all(tx, row.id)
+    server.save(
+        tx,
+        row.id,
+        touch=True,
+        vm_state=states.DELETED,
+        task_state=None,
+        power_state=states.NOSTATE,
+        on_host=False,
+        deleted=True,
+        deleted_at=tx.now,
+        terminated_at=tx.now,
+        admin_password=None,
+    )
+
+
+async def watch(ctx: AsyncContext, job: ServerJob) -> None:
+    """Job ``compute.delete``: if the host died while it should let go, do not wait for it."""
+
+    def step(tx: Tx) -> None:
+        row = server.find(tx, job.server_id)
+        if row is None or row.task_state != "deleting":
+            return
+        if row.on_host and host.host_is_up(tx, row.host):
+            tx.job("compute.delete", f"delete-{row.id}", ServerJob(row.id), RETRY_S)
+        else:
+            finish(tx, row)
+
+    await ctx.write(step)
+
+
+def routes(settings: Settings) -> list[Route]:
+    return [Route("DELETE", "/v2.1/servers/{server_id}", on_server("servers:delete", delete), AUTHENTICATED)]
