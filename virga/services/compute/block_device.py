@@ -69,11 +69,15 @@ def from_request(server: Mapping[str, Any], image_id: str | None) -> Devices:
     if old:
         devices = [_old(item, index) for index, item in enumerate(old) if "no_device" not in item]
         if image_id and not any(d.boot_index == 0 for d in devices):
-            devices.insert(0, Device("image", "local", image_id=image_id, boot_index=0, delete_on_termination=True))
+            devices.insert(
+                0, Device("image", "local", image_id=image_id, boot_index=0, delete_on_termination=True)
+            )
     else:
         devices = [_new(item, bool(image_id)) for item in new or [] if not item.get("no_device")]
         if image_id and not any(d.boot_index == 0 for d in devices):
-            devices.insert(0, Device("image", "local", image_id=image_id, boot_index=0, delete_on_termination=True))
+            devices.insert(
+                0, Device("image", "local", image_id=image_id, boot_index=0, delete_on_termination=True)
+            )
     return devices
 
 
@@ -113,7 +117,9 @@ def _new(item: Mapping[str, Any], image_given: bool) -> Device:
     if source == "image" and destination == "local" and (boot_index != 0 or not image_given):
         raise bad_format("Mapping image to local is not supported.")
     if (source, destination) not in _PAIRS:
-        raise invalid(f"The combination of source_type {source} and destination_type {destination} is not possible")
+        raise invalid(
+            f"The combination of source_type {source} and destination_type {destination} is not possible"
+        )
     return Device(
         source_type=source,
         destination_type=destination,
@@ -184,7 +190,9 @@ def _name(devices: Devices) -> Devices:
         if device.boot_index == 0:
             name = name or "/dev/vda"
         elif name is None:
-            name = next_device(taken | {"vda"} | {n.device_name.removeprefix("/dev/") for n in named if n.device_name})
+            name = next_device(
+                taken | {"vda"} | {n.device_name.removeprefix("/dev/") for n in named if n.device_name}
+            )
         if not str(name).startswith("/dev/"):
             name = f"/dev/{name}"
         named.append(dataclasses.replace(device, device_name=name))
@@ -196,7 +204,9 @@ def next_device(taken: set[str] | frozenset[str]) -> str:
     for letter in "abcdefghijklmnopqrstuvwxyz":
         if f"vd{letter}" not in taken:
             return f"/dev/vd{letter}"
-    raise Invalid("The maximum allowed number of disk devices (26) to attach to a single instance has been exceeded.")
+    raise Invalid(
+        "The maximum allowed number of disk devices (26) to attach to a single instance has been exceeded."
+    )
 
 
 # --- rows ----------------------------------------------------------------------------------------------

@@ -1,18 +1,27 @@
 """Builds of servers: a host is chosen and claimed, ports and volumes are made, the host learns; or why not.
 
-    accepted -> scheduling -> (claim) -> networking -> block_device_mapping -> spawning -> active
-                    \\-> no host: ERROR          \\-> refused: ERROR     \\-> failed: next host, at most three
+accepted -> scheduling -> (claim) -> networking -> block_device_mapping -> spawning -> active
+                \\-> no host: ERROR          \\-> refused: ERROR     \\-> failed: next host, at most three
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from virga.api.context import AsyncContext
 from virga.api.faults import Fault
 from virga.db.tx import Tx
 from virga.lib.log import log_for
-from virga.services.compute import block_device, instance_action, networking, scheduler, server, states, volumes
+from virga.services.compute import (
+    block_device,
+    instance_action,
+    networking,
+    scheduler,
+    server,
+    states,
+    volumes,
+)
 from virga.services.compute.jobs_arguments import ServerJob
 from virga.services.compute.server import Server
 from virga.services.placement import claim
@@ -48,18 +57,22 @@ async def build(ctx: AsyncContext, job: ServerJob) -> None:
     """Job ``compute.build``: from accepted to the host's hands."""
     if not await ctx.write(lambda tx: _schedule(tx, job.server_id, ctx.settings)):
         return
-    for step in (_network, _volumes):
-        try:
-            if not await ctx.write(lambda tx, step=step: step(tx, job.server_id)):  # type: ignore[misc]
-                return
-        except Fault as fault:
-            message = fault.message
-            log.info("build refused", server_id=job.server_id, reason=message)
-            await ctx.write(lambda tx: give_up(tx, job.server_id, f"Build of instance {job.server_id} aborted: {message}"))  # noqa: B023
-            return
+    if not await _refusable(ctx, job.server_id, _network):
+        return
     if not await volumes.attach_all(ctx, job.server_id):
         return
     await ctx.write(lambda tx: _hand_over(tx, job.server_id))
+
+
+async def _refusable(ctx: AsyncContext, server_id: str, step: Callable[[Tx, str], bool]) -> bool:
+    """A step that other services may refuse; then the server ends in ERROR with their words."""
+    try:
+        return await ctx.write(lambda tx: step(tx, server_id))
+    except Fault as fault:
+        message = f"Build of instance {server_id} aborted: {fault.message}"
+    log.info("build refused", server_id=server_id, reason=message)
+    await ctx.write(lambda tx: give_up(tx, server_id, message))
+    return False
 
 
 def _building(tx: Tx, server_id: str) -> Server | None:
@@ -105,10 +118,6 @@ def _network(tx: Tx, server_id: str) -> bool:
     return True
 
 
-def _volumes(tx: Tx, server_id: str) -> bool:
-    return _building(tx, server_id) is not None
-
-
 def _hand_over(tx: Tx, server_id: str) -> None:
     if _building(tx, server_id) is not None:
         server.save(tx, server_id, touch=True, task_state="spawning", on_host=True, realised="")
@@ -140,7 +149,18 @@ def failed_on_host(tx: Tx, row: Server, reason: str) -> None:
         )
         networking.release(tx, row.id)
         instance_action.finish_all(tx, row.id, message)
-        server.fail(tx, row.id, message, host=None, on_host=False, tried_hosts=tried, touch=True, details=reason)
+        server.fail(
+            tx, row.id, message, host=None, on_host=False, tried_hosts=tried, touch=True, details=reason
+        )
         return
-    server.save(tx, row.id, touch=True, host=None, on_host=False, task_state="scheduling", tried_hosts=tried, realised="")
+    server.save(
+        tx,
+        row.id,
+        touch=True,
+        host=None,
+        on_host=False,
+        task_state="scheduling",
+        tried_hosts=tried,
+        realised="",
+    )
     tx.job("compute.build", row.id, ServerJob(row.id))

@@ -56,7 +56,8 @@ def server_locked(server_id: str) -> Busy:
 def wrong_state(action: str, server_id: str, attribute: str, value: object) -> Busy:
     """An action that this vm_state, task_state or power state does not allow."""
     return Busy(
-        f"Cannot '{action}' instance {server_id} while it is in {attribute} {value}", type="InstanceInvalidState"
+        f"Cannot '{action}' instance {server_id} while it is in {attribute} {value}",
+        type="InstanceInvalidState",
     )
 
 

@@ -20,6 +20,7 @@ from virga.services.compute.page import after_marker, limit_of, links, next_link
 from virga.services.compute.schema import (
     BOOLEAN,
     NAME,
+    NON_NEGATIVE,
     SIZE,
     SIZE_OR_ZERO,
     TEXT,
@@ -32,7 +33,6 @@ from virga.services.compute.schema import (
     several,
     truth,
     wrapped,
-    NON_NEGATIVE,
 )
 from virga.settings import Settings
 
@@ -65,14 +65,29 @@ _CREATE = wrapped(
     ),
 )
 _CREATE_255 = changed(_CREATE, "flavor", description=_DESCRIPTION)
-CREATE = Versioned((V21, _CREATE), ((2, 55), _CREATE_255), ((2, 102), changed(_CREATE_255, "flavor", rxtx_factor=None)))
+CREATE = Versioned(
+    (V21, _CREATE), ((2, 55), _CREATE_255), ((2, 102), changed(_CREATE_255, "flavor", rxtx_factor=None))
+)
 UPDATE = Versioned((V21, wrapped("flavor", obj({"description": _DESCRIPTION}, ["description"]))))
 
 _COLUMNS = {"flavorid": "id", "id": "number", "swap": "swap_mb", "vcpu_weight": "number"}
-_SORT_KEYS = (
-    "created_at description disabled ephemeral_gb flavorid id is_public memory_mb name root_gb rxtx_factor swap "
-    "updated_at vcpu_weight vcpus"
-).split()
+_SORT_KEYS = [
+    "created_at",
+    "description",
+    "disabled",
+    "ephemeral_gb",
+    "flavorid",
+    "id",
+    "is_public",
+    "memory_mb",
+    "name",
+    "root_gb",
+    "rxtx_factor",
+    "swap",
+    "updated_at",
+    "vcpu_weight",
+    "vcpus",
+]
 _LIST = obj(
     {
         "limit": several(NON_NEGATIVE),
@@ -177,7 +192,9 @@ def _rows(tx: Tx, req: Request, page_limit: int) -> list[Any]:
     public = _public_filter(req)
     if public is True and not req.caller.is_admin:
         own = select(flavor_access.c.flavor_id).where(flavor_access.c.project_id == req.caller.project_id)
-        statement = statement.where(or_(table.c.is_public.is_(True), table.c.id.in_(own)), table.c.disabled.is_(False))
+        statement = statement.where(
+            or_(table.c.is_public.is_(True), table.c.id.in_(own)), table.c.disabled.is_(False)
+        )
     elif public is not None:
         statement = statement.where(table.c.is_public.is_(public))
     for name, column in (("minRam", table.c.memory_mb), ("minDisk", table.c.root_gb)):

@@ -8,7 +8,7 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy import insert, select, update
 
 from virga.api.request import Request
-from virga.api.routing import AUTHENTICATED, Route
+from virga.api.routing import Route
 from virga.db.tx import Tx
 from virga.services.compute import flavor
 from virga.services.compute.faults import Busy, Invalid, NotFoundHere
@@ -88,8 +88,6 @@ def _texts(req: Request, asked: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in asked.items()}
 
 
-
-
 def _check_known(req: Request, name: str, value: Any) -> None:
     """From 2.86 the specs that have a meaning must have a possible value."""
     if req.microversion < (2, 86):
@@ -100,20 +98,46 @@ def _check_known(req: Request, name: str, value: Any) -> None:
         "hw:cpu_thread_policy": ("prefer", "isolate", "require"),
     }
     if name in numeric and not str(value).isdigit():
-        raise Invalid(f"Validation failed; extra spec '{name}' has invalid value '{value}': an integer is expected")
+        raise Invalid(
+            f"Validation failed; extra spec '{name}' has invalid value '{value}': an integer is expected"
+        )
     if name in choices and str(value) not in choices[name]:
         raise Invalid(
             f"Validation failed; extra spec '{name}' has invalid value '{value}'. Allowed values are: {choices[name]}"
         )
     space, colon, _rest = name.partition(":")
     if colon and space == "hw" and name not in numeric and name not in choices and "numa" not in name:
-        known = ("hw:mem_page_size", "hw:watchdog_action", "hw:boot_menu", "hw:mem_encryption", "hw:cpu_realtime",
-                 "hw:cpu_realtime_mask", "hw:emulator_threads_policy", "hw:pci_numa_affinity_policy", "hw:pmem",
-                 "hw:max_vcpus", "hw:tpm_model", "hw:tpm_version", "hw:vif_multiqueue_enabled", "hw:cpu_max_sockets",
-                 "hw:cpu_max_cores", "hw:cpu_max_threads", "hw:cpu_dedicated_mask", "hw:locked_memory",
-                 "hw:hide_hypervisor_id", "hw:virtio_packed_ring", "hw:live_migration_timeout",
-                 "hw:maxphysaddr_mode", "hw:maxphysaddr_bits", "hw:viommu_model", "hw:ephemeral_encryption",
-                 "hw:sound_model", "hw:usb_model", "hw:redirected_usb_ports", "hw:tpm_secret_security")
+        known = (
+            "hw:mem_page_size",
+            "hw:watchdog_action",
+            "hw:boot_menu",
+            "hw:mem_encryption",
+            "hw:cpu_realtime",
+            "hw:cpu_realtime_mask",
+            "hw:emulator_threads_policy",
+            "hw:pci_numa_affinity_policy",
+            "hw:pmem",
+            "hw:max_vcpus",
+            "hw:tpm_model",
+            "hw:tpm_version",
+            "hw:vif_multiqueue_enabled",
+            "hw:cpu_max_sockets",
+            "hw:cpu_max_cores",
+            "hw:cpu_max_threads",
+            "hw:cpu_dedicated_mask",
+            "hw:locked_memory",
+            "hw:hide_hypervisor_id",
+            "hw:virtio_packed_ring",
+            "hw:live_migration_timeout",
+            "hw:maxphysaddr_mode",
+            "hw:maxphysaddr_bits",
+            "hw:viommu_model",
+            "hw:ephemeral_encryption",
+            "hw:sound_model",
+            "hw:usb_model",
+            "hw:redirected_usb_ports",
+            "hw:tpm_secret_security",
+        )
         if not name.startswith(known):
             raise Invalid(f"Validation failed; extra spec '{name}' does not appear to be a valid extra spec.")
 

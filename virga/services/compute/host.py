@@ -38,7 +38,9 @@ def heartbeat(tx: Tx, beat: Heartbeat, settings: Settings) -> None:
     else:
         node_id = row.node_id
         tx.execute(
-            update(table).where(table.c.number == row.number).values(seen_at=tx.now, updated_at=tx.now, resources=resources)
+            update(table)
+            .where(table.c.number == row.number)
+            .values(seen_at=tx.now, updated_at=tx.now, resources=resources)
         )
     if row is None or row.resources != resources:
         _offer(tx, node_id, beat.host, beat.resources, settings)
@@ -69,7 +71,9 @@ def _offer(tx: Tx, node_id: str, host: str, resources: Resources, settings: Sett
     """The host's inventory in Placement. Traits say what images and flavors may ask for."""
     provider.ensure(tx, node_id, host)
     wanted = {
-        "VCPU": Inventory(resources.vcpus, allocation_ratio=settings.cpu_allocation_ratio, max_unit=resources.vcpus),
+        "VCPU": Inventory(
+            resources.vcpus, allocation_ratio=settings.cpu_allocation_ratio, max_unit=resources.vcpus
+        ),
         "MEMORY_MB": Inventory(
             resources.memory_mb, allocation_ratio=settings.ram_allocation_ratio, max_unit=resources.memory_mb
         ),
@@ -129,7 +133,9 @@ def zones_by_host(tx: Tx) -> dict[str, str]:
             aggregate_host, aggregate_host.c.aggregate_number == aggregate.c.number
         )
     )
-    return {row.host: row.metadata["availability_zone"] for row in rows if row.metadata.get("availability_zone")}
+    return {
+        row.host: row.metadata["availability_zone"] for row in rows if row.metadata.get("availability_zone")
+    }
 
 
 def zone_of(tx: Tx, host: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, table, column
+from sqlalchemy import column, select, table
 
 from virga.db.tx import Tx
 from virga.services.compute.faults import Invalid

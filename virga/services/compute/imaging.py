@@ -64,3 +64,8 @@ def check_fits(found: Image, flavor: dict[str, Any]) -> None:
             f"{root << 30} bytes, minimum size is {found.min_disk << 30} bytes.",
             type="FlavorDiskSmallerThanMinDisk",
         )
+
+
+def stored(tx: Tx, image_id: str) -> Image | None:
+    """The image whoever asks: for hosts, which serve whom the row says."""
+    return None

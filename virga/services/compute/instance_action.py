@@ -77,7 +77,9 @@ def finish(tx: Tx, server_id: str, name: str, error: str | None = None) -> None:
         return
     result = "Success" if error is None else "Error"
     tx.execute(
-        update(events).where(events.c.number == row.number).values(finished_at=tx.now, result=result, details=error)
+        update(events)
+        .where(events.c.number == row.number)
+        .values(finished_at=tx.now, result=result, details=error)
     )
     values: dict[str, Any] = {"updated_at": tx.now}
     if error is not None:
@@ -173,13 +175,17 @@ def index(tx: Tx, req: Request, *, page_limit: int) -> Any:
 
 def show(tx: Tx, req: Request) -> Any:
     owner = _server(tx, req, "show")
-    row = tx.first(select(table).where(table.c.server_id == owner.id, table.c.request_id == req["request_id"]))
+    row = tx.first(
+        select(table).where(table.c.server_id == owner.id, table.c.request_id == req["request_id"])
+    )
     if row is None:
         raise NotFoundHere(f"Action {req['request_id']} not found")
     body = _view(req, row)
     target = {"project_id": owner.project_id}
     if req.microversion >= (2, 51) or req.allows("os_compute_api:os-instance-actions:events", target):
-        found = tx.all(select(events).where(events.c.action_number == row.number).order_by(events.c.number.desc()))
+        found = tx.all(
+            select(events).where(events.c.action_number == row.number).order_by(events.c.number.desc())
+        )
         body["events"] = [_event_view(req, e, owner.project_id) for e in found]
     return {"instanceAction": body}
 

@@ -22,7 +22,18 @@ from virga.services.compute.faults import Busy, Invalid, NotFoundHere, Refused
 from virga.services.compute.limit_table import limits_of
 from virga.services.compute.models import keypair as table
 from virga.services.compute.page import after_marker, limit_of, next_link
-from virga.services.compute.schema import NAME, PAGING, TEXT, V21, Versioned, check_body, check_query, obj, several, wrapped
+from virga.services.compute.schema import (
+    NAME,
+    PAGING,
+    TEXT,
+    V21,
+    Versioned,
+    check_body,
+    check_query,
+    obj,
+    several,
+    wrapped,
+)
 from virga.settings import Settings
 
 POLICY = "os_compute_api:os-keypairs:"
@@ -39,13 +50,18 @@ CREATE = Versioned(
     ((2, 2), wrapped("keypair", obj({"name": _OLD_NAME, "type": _TYPE, "public_key": TEXT}, ["name"]))),
     (
         (2, 10),
-        wrapped("keypair", obj({"name": _OLD_NAME, "type": _TYPE, "public_key": TEXT, "user_id": TEXT}, ["name"])),
+        wrapped(
+            "keypair", obj({"name": _OLD_NAME, "type": _TYPE, "public_key": TEXT, "user_id": TEXT}, ["name"])
+        ),
     ),
     (
         (2, 92),
         wrapped(
             "keypair",
-            obj({"name": _NEW_NAME, "type": _TYPE, "public_key": TEXT, "user_id": TEXT}, ["name", "public_key"]),
+            obj(
+                {"name": _NEW_NAME, "type": _TYPE, "public_key": TEXT, "user_id": TEXT},
+                ["name", "public_key"],
+            ),
         ),
     ),
 )
@@ -197,11 +213,11 @@ def generate_ssh() -> Made:
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
     )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     text = public.decode() + " Generated-by-Nova"
     return Made(text, read_ssh(text).fingerprint, private.decode())
 
@@ -213,7 +229,9 @@ def read_x509(text: str) -> Made:
     try:
         certificate = x509.load_pem_x509_certificate(text.encode())
     except ValueError:
-        raise Invalid("Keypair data is invalid: failed to generate X509 fingerprint", type="InvalidKeypair") from None
+        raise Invalid(
+            "Keypair data is invalid: failed to generate X509 fingerprint", type="InvalidKeypair"
+        ) from None
     return Made(text, _colons(certificate.fingerprint(hashes.SHA1())))
 
 
@@ -239,8 +257,6 @@ def generate_x509(user_id: str) -> Made:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    bundle = pkcs12.serialize_key_and_certificates(
-        None, key, certificate, None, serialization.NoEncryption()
-    )
+    bundle = pkcs12.serialize_key_and_certificates(None, key, certificate, None, serialization.NoEncryption())
     text = certificate.public_bytes(serialization.Encoding.PEM).decode()
     return Made(text, read_x509(text).fingerprint, base64.b64encode(bundle).decode())

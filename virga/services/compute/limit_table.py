@@ -27,8 +27,18 @@ DEFAULTS = {
     "security_group_rules": -1,
     "networks": -1,
 }
-PER_USER = ("instances", "cores", "ram", "metadata_items", "injected_files", "injected_file_content_bytes",
-            "injected_file_path_bytes", "key_pairs", "server_groups", "server_group_members")
+PER_USER = (
+    "instances",
+    "cores",
+    "ram",
+    "metadata_items",
+    "injected_files",
+    "injected_file_content_bytes",
+    "injected_file_path_bytes",
+    "key_pairs",
+    "server_groups",
+    "server_group_members",
+)
 
 
 def _overrides(tx: Tx, scope: str, owner: str, user_id: str = "") -> dict[str, int]:

@@ -14,7 +14,17 @@ from virga.services.compute.models import migration as table
 from virga.services.compute.server import Server
 from virga.services.placement import claim
 
-OPEN = ("pre-migrating", "migrating", "post-migrating", "finished", "reverting", "confirming", "queued", "preparing", "running")
+OPEN = (
+    "pre-migrating",
+    "migrating",
+    "post-migrating",
+    "finished",
+    "reverting",
+    "confirming",
+    "queued",
+    "preparing",
+    "running",
+)
 ENDED = ("confirmed", "reverted", "error", "completed", "cancelled", "failed", "done")
 
 
@@ -55,13 +65,17 @@ def change(tx: Tx, ident: str, **values: Any) -> None:
 def current(tx: Tx, server_id: str) -> Row[Any] | None:
     """The move that is under way or waits for confirmation."""
     return tx.first(
-        select(table).where(table.c.server_id == server_id, table.c.status.in_(OPEN)).order_by(table.c.number.desc())
+        select(table)
+        .where(table.c.server_id == server_id, table.c.status.in_(OPEN))
+        .order_by(table.c.number.desc())
     )
 
 
 def of_servers(tx: Tx, server_ids: Iterable[str]) -> dict[str, Row[Any]]:
     rows = tx.all(
-        select(table).where(table.c.server_id.in_(list(server_ids)), table.c.status.in_(OPEN)).order_by(table.c.number)
+        select(table)
+        .where(table.c.server_id.in_(list(server_ids)), table.c.status.in_(OPEN))
+        .order_by(table.c.number)
     )
     return {row.server_id: row for row in rows}
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 from virga.db.metadata import Json, Timestamp, metadata
 
@@ -136,7 +147,9 @@ instance_action_event = Table(
     "instance_action_event",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("action_number", Integer, ForeignKey("instance_action.number", ondelete="CASCADE"), nullable=False),
+    Column(
+        "action_number", Integer, ForeignKey("instance_action.number", ondelete="CASCADE"), nullable=False
+    ),
     Column("event", String(255), nullable=False),
     Column("host", String(255)),
     Column("started_at", Timestamp, nullable=False),

@@ -18,7 +18,7 @@ from virga.services.compute import (
     server_delete,
     states,
 )
-from virga.services.compute.resize_steps import revert_done, resized, source_gone
+from virga.services.compute.resize_steps import resized, revert_done, source_gone
 from virga.services.compute.server import Server
 from virga.services.compute.shelve_steps import offloaded, unshelved
 
@@ -39,7 +39,9 @@ SIMPLE: dict[str, tuple[str, str, str]] = {
 }
 
 
-def report(tx: Tx, host: str, server_id: str, status: str, reason: str = "", details: Details | None = None) -> None:
+def report(
+    tx: Tx, host: str, server_id: str, status: str, reason: str = "", details: Details | None = None
+) -> None:
     """One report of one host about one server."""
     row = server.find(tx, server_id)
     if row is None:
@@ -59,7 +61,10 @@ def report(tx: Tx, host: str, server_id: str, status: str, reason: str = "", det
 def _gone(tx: Tx, row: Server) -> None:
     if row.task_state == "deleting":
         server_delete.finish(tx, row)
-    elif row.task_state in ("shelving_offloading", "shelving_image_uploading") or row.vm_state == states.SHELVED:
+    elif (
+        row.task_state in ("shelving_offloading", "shelving_image_uploading")
+        or row.vm_state == states.SHELVED
+    ):
         offloaded(tx, row)
 
 
@@ -97,7 +102,11 @@ def _matches(row: Server, details: Details) -> bool:
 def _alive(tx: Tx, row: Server, status: str, details: Details) -> None:
     power = states.POWER.get(status, states.NOSTATE)
     if row.power_state != power or row.realised != status:
-        row = server.save(tx, row.id, power_state=power, realised=status) if row.task_state else _note(tx, row, status, power)
+        row = (
+            server.save(tx, row.id, power_state=power, realised=status)
+            if row.task_state
+            else _note(tx, row, status, power)
+        )
     if row.task_state is None:
         _by_itself(tx, row, status)
     elif _matches(row, details):
@@ -131,7 +140,13 @@ def _spawned(tx: Tx, row: Server, status: str) -> None:
     if row.vm_state == states.BUILDING and status == "running":
         instance_action.finish(tx, row.id, build.EVENT)
         server.save(
-            tx, row.id, vm_state=states.ACTIVE, task_state=None, launched_at=tx.now, progress=0, source_disk=None
+            tx,
+            row.id,
+            vm_state=states.ACTIVE,
+            task_state=None,
+            launched_at=tx.now,
+            progress=0,
+            source_disk=None,
         )
     elif row.vm_state in (states.SHELVED, states.OFFLOADED):
         unshelved(tx, row, status)

@@ -16,7 +16,9 @@ def resized(tx: Tx, row: Server, status: str) -> None:
     if move is not None:
         migration_row.change(tx, move.id, status="finished")
     instance_action.finish(tx, row.id, "compute_finish_resize")
-    server.save(tx, row.id, vm_state=states.RESIZED, task_state=None, launched_at=tx.now, progress=0, source_disk=None)
+    server.save(
+        tx, row.id, vm_state=states.RESIZED, task_state=None, launched_at=tx.now, progress=0, source_disk=None
+    )
 
 
 def revert_done(tx: Tx, row: Server, status: str) -> None:
@@ -38,5 +40,3 @@ def source_gone(tx: Tx, row: Server, host: str) -> None:
         return
     claim.release(tx, move.id)
     migration_row.change(tx, move.id, status="confirmed")
-
-

@@ -269,7 +269,9 @@ def resources_of(flavor: dict[str, Any], boots_from_volume: bool) -> dict[str, i
     return {name: amount for name, amount in found.items() if amount}
 
 
-def wish_of(tx: Tx, row: Any, boots_from_volume: bool, *, exclude: Sequence[str] = (), only: str | None = None) -> Wish:
+def wish_of(
+    tx: Tx, row: Any, boots_from_volume: bool, *, exclude: Sequence[str] = (), only: str | None = None
+) -> Wish:
     """What the row says that its host must offer."""
     flavor = row.flavor
     specs = flavor["extra_specs"]
@@ -281,7 +283,9 @@ def wish_of(tx: Tx, row: Any, boots_from_volume: bool, *, exclude: Sequence[str]
         resources=resources_of(flavor, boots_from_volume),
         zone=row.pinned_availability_zone,
         traits=frozenset(k[6:] for k, v in specs.items() if k.startswith("trait:") and v == "required"),
-        forbidden_traits=frozenset(k[6:] for k, v in specs.items() if k.startswith("trait:") and v == "forbidden"),
+        forbidden_traits=frozenset(
+            k[6:] for k, v in specs.items() if k.startswith("trait:") and v == "forbidden"
+        ),
         extra_specs=specs,
         image_properties=row.image_properties,
         exclude=frozenset(exclude),

@@ -153,7 +153,9 @@ class Versioned:
         index = max((i for i, (start, _) in enumerate(self.steps) if start <= version), default=0)
         if index not in self._compiled:
             schema = self.steps[index][1]
-            self._compiled[index] = None if schema is None else _validator_class()(schema, format_checker=FORMATS)
+            self._compiled[index] = (
+                None if schema is None else _validator_class()(schema, format_checker=FORMATS)
+            )
         return self._compiled[index]
 
     def schema(self, version: Version) -> Schema:
@@ -172,7 +174,9 @@ def always(schema: Schema) -> Versioned:
 def check_body(req: Request, schemas: Versioned) -> dict[str, Any]:
     """The body, checked; raises Invalid in the words of Nova."""
     if req.body is None or not isinstance(req.body, dict):
-        raise Invalid("The server could not comply with the request since it is either malformed or otherwise incorrect.")
+        raise Invalid(
+            "The server could not comply with the request since it is either malformed or otherwise incorrect."
+        )
     validator = schemas.at(req.microversion)
     if validator is not None:
         _refuse(validator, req.body, "field/attribute", -1)
@@ -190,7 +194,9 @@ def check_query(req: Request, schemas: Versioned) -> dict[str, list[str]]:
     _refuse(validator, values, "query parameters", 0)
     schema = schemas.schema(req.microversion)
     patterns = [re.compile(p) for p in schema.get("patternProperties", {})]
-    return {k: v for k, v in values.items() if k in schema["properties"] or any(p.search(k) for p in patterns)}
+    return {
+        k: v for k, v in values.items() if k in schema["properties"] or any(p.search(k) for p in patterns)
+    }
 
 
 def _refuse(validator: Any, instance: Any, kind: str, at: int) -> None:
@@ -219,7 +225,8 @@ FORMATS = FormatChecker(formats=())
 
 def _printable(text: str) -> bool:
     return all(
-        not (category := unicodedata.category(char)).startswith("C") and (category == "Zs" or category[0] != "Z")
+        not (category := unicodedata.category(char)).startswith("C")
+        and (category == "Zs" or category[0] != "Z")
         for char in text
     )
 

@@ -57,7 +57,9 @@ def save(tx: Tx, server_id: str, *, touch: bool = False, **values: Any) -> Serve
     return row
 
 
-def fail(tx: Tx, server_id: str, message: str, *, code: int = 500, details: str = "", **values: Any) -> Server:
+def fail(
+    tx: Tx, server_id: str, message: str, *, code: int = 500, details: str = "", **values: Any
+) -> Server:
     """Into ERROR, with a fault that says why."""
     values = {"vm_state": states.ERROR, "task_state": None} | values
     return save(tx, server_id, fault=fault(tx, message, code, details), **values)

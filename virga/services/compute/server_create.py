@@ -221,7 +221,9 @@ def _networks(req: Request, asked: dict[str, Any], count: int) -> list[dict[str,
         port = item.get("port")
         if port:
             if port in seen:
-                raise Invalid(f"Port ID '{port}' was specified twice: you cannot attach a port multiple times.")
+                raise Invalid(
+                    f"Port ID '{port}' was specified twice: you cannot attach a port multiple times."
+                )
             seen.add(port)
             if item.get("fixed_ip"):
                 raise Invalid(
@@ -250,7 +252,12 @@ def _groups(asked: dict[str, Any]) -> list[str]:
 
 
 def _values(
-    tx: Tx, req: Request, asked: dict[str, Any], kept: dict[str, Any], image: Image | None, hints: dict[str, Any]
+    tx: Tx,
+    req: Request,
+    asked: dict[str, Any],
+    kept: dict[str, Any],
+    image: Image | None,
+    hints: dict[str, Any],
 ) -> dict[str, Any]:
     caller = req.caller
     _check_metadata(tx, caller, asked.get("metadata") or {})
@@ -320,7 +327,9 @@ def _check_files(tx: Tx, caller: Any, files: list[dict[str, str]]) -> None:
         if 0 <= limits["injected_file_path_bytes"] < len(item.get("path", "")):
             raise Refused("Personality file path exceeds maximum length", type="OnsetFilePathLimitExceeded")
         if 0 <= limits["injected_file_content_bytes"] < len(item.get("contents", "")) * 3 // 4:
-            raise Refused("Personality file content exceeds maximum size", type="OnsetFileContentLimitExceeded")
+            raise Refused(
+                "Personality file content exceeds maximum size", type="OnsetFileContentLimitExceeded"
+            )
 
 
 _PASSWORD_SYMBOLS = ("23456789", "ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghijkmnopqrstuvwxyz")
@@ -353,7 +362,8 @@ def _insert(tx: Tx, req: Request, order: Order, reservation: str, index: int) ->
     given = asked.get("hostname") if req.microversion >= (2, 90) else None
     if given and order.count > 1:
         raise Invalid(
-            "Unable to allocate a single hostname to multiple instances", type="AmbiguousHostnameForMultipleInstances"
+            "Unable to allocate a single hostname to multiple instances",
+            type="AmbiguousHostnameForMultipleInstances",
         )
     tx.execute(
         insert(table).values(
@@ -393,4 +403,3 @@ def _insert(tx: Tx, req: Request, order: Order, reservation: str, index: int) ->
 
 def routes(settings: Settings) -> list[Route]:
     return [Route("POST", "/v2.1/servers", create, AUTHENTICATED, status=202)]
-

@@ -78,7 +78,9 @@ def find(tx: Tx, group_id: str, caller: Any) -> Row[Any] | None:
 def get(tx: Tx, req: Request, rule: str) -> Row[Any]:
     row = find(tx, req["group_id"], req.caller)
     if row is None:
-        raise NotFoundHere(f"Instance group {req['group_id']} could not be found.", type="InstanceGroupNotFound")
+        raise NotFoundHere(
+            f"Instance group {req['group_id']} could not be found.", type="InstanceGroupNotFound"
+        )
     req.enforce(POLICY + rule, {"project_id": row.project_id})
     return row
 
@@ -137,7 +139,9 @@ def create(tx: Tx, req: Request) -> Any:
     if rules and policy != "anti-affinity":
         raise Invalid("Only anti-affinity policy supports rules.")
     limit = limit_table.limits_of(tx, caller.project_id, caller.user_id)["server_groups"]
-    used = tx.scalar(select(func.count()).select_from(table).where(table.c.project_id == caller.project_id)) or 0
+    used = (
+        tx.scalar(select(func.count()).select_from(table).where(table.c.project_id == caller.project_id)) or 0
+    )
     if 0 <= limit <= used:
         raise Refused("Quota exceeded, too many server groups.", type="ServerGroupLimitExceeded")
     group_id = new_uuid()

@@ -51,11 +51,38 @@ _COLUMNS = {
     "image": "image_id",
     "locked": "locked_by",
 }
-EXACT = "user_id project_id tenant_id image image_ref vm_state task_state uuid host power_state launch_index".split()
-PATTERNS = (
-    "name display_name description display_description hostname key_name node kernel_id ramdisk_id "
-    "reservation_id availability_zone locked_by root_device_name config_drive access_ip_v4 access_ip_v6 progress"
-).split()
+EXACT = [
+    "user_id",
+    "project_id",
+    "tenant_id",
+    "image",
+    "image_ref",
+    "vm_state",
+    "task_state",
+    "uuid",
+    "host",
+    "power_state",
+    "launch_index",
+]
+PATTERNS = [
+    "name",
+    "display_name",
+    "description",
+    "display_description",
+    "hostname",
+    "key_name",
+    "node",
+    "kernel_id",
+    "ramdisk_id",
+    "reservation_id",
+    "availability_zone",
+    "locked_by",
+    "root_device_name",
+    "config_drive",
+    "access_ip_v4",
+    "access_ip_v6",
+    "progress",
+]
 CHUNK = 1000
 
 
@@ -149,7 +176,9 @@ def _selection(tx: Tx, req: Request, asked: dict[str, str], detail: bool) -> tup
     tests = [_matches(_COLUMNS.get(name, name), asked[name]) for name in PATTERNS if name in asked]
     for name, version in (("ip", 4), ("ip6", 6)):
         if name in asked:
-            statement = statement.where(table.c.id.in_(networking.servers_with_address(tx, asked[name], version)))
+            statement = statement.where(
+                table.c.id.in_(networking.servers_with_address(tx, asked[name], version))
+            )
     return statement, tests
 
 
@@ -182,8 +211,10 @@ def _all_tenants(text: str) -> bool:
         return True
     if text.lower() in {"0", "f", "false", "off", "n", "no"}:
         return False
-    raise Invalid(f"Unrecognized value '{text}', acceptable values are: '0', '1', 'f', 'false', 'n', 'no', 'off', "
-                  "'on', 't', 'true', 'y', 'yes'")
+    raise Invalid(
+        f"Unrecognized value '{text}', acceptable values are: '0', '1', 'f', 'false', 'n', 'no', 'off', "
+        "'on', 't', 'true', 'y', 'yes'"
+    )
 
 
 def _states(req: Request, asked: dict[str, str], statement: Select[Any]) -> Select[Any]:
@@ -235,8 +266,10 @@ def _times(asked: dict[str, str], statement: Select[Any]) -> Select[Any]:
 def _locked(text: str, statement: Select[Any]) -> Select[Any]:
     words = {"true", "false", "1", "0", "t", "f", "y", "n", "yes", "no", "on", "off"}
     if text.lower() not in words:
-        raise Invalid(f"Unrecognized value '{text}', acceptable values are: '0', '1', 'f', 'false', 'n', 'no', "
-                      "'off', 'on', 't', 'true', 'y', 'yes'")
+        raise Invalid(
+            f"Unrecognized value '{text}', acceptable values are: '0', '1', 'f', 'false', 'n', 'no', "
+            "'off', 'on', 't', 'true', 'y', 'yes'"
+        )
     return statement.where(table.c.locked_by.is_not(None) if truth(text) else table.c.locked_by.is_(None))
 
 
@@ -263,7 +296,9 @@ def _matches(column: str, pattern: str) -> Test:
         expression = re.compile(pattern)
     except re.error:
         raise Invalid(f"Invalid filter field: {column}.") from None
-    return lambda row: expression.search(str(getattr(row, column) if getattr(row, column) is not None else "")) is not None
+    return lambda row: (
+        expression.search(str(getattr(row, column) if getattr(row, column) is not None else "")) is not None
+    )
 
 
 # --- order ---------------------------------------------------------------------------------------------

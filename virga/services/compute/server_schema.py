@@ -109,7 +109,9 @@ _SERVER = obj(
     },
     ["name", "flavorRef"],
 )
-_CREATE = obj({"server": _SERVER, "os:scheduler_hints": HINTS, "OS-SCH-HNT:scheduler_hints": HINTS}, ["server"])
+_CREATE = obj(
+    {"server": _SERVER, "os:scheduler_hints": HINTS, "OS-SCH-HNT:scheduler_hints": HINTS}, ["server"]
+)
 
 
 def _create_steps() -> list[tuple[tuple[int, int], Schema]]:
@@ -196,29 +198,114 @@ REBUILD = Versioned(*_rebuild_steps())
 
 # --- lists ---------------------------------------------------------------------------------------------
 
-IGNORED_SORT_KEYS = (
-    "architecture cell_name cleaned default_ephemeral_device default_swap_device deleted deleted_at "
-    "disable_terminate ephemeral_gb ephemeral_key_uuid id key_data launched_on locked memory_mb os_type "
-    "reservation_id root_gb shutdown_terminate user_data vcpus vm_mode"
-).split()
-SORT_KEYS = (
-    "access_ip_v4 access_ip_v6 auto_disk_config availability_zone config_drive created_at display_description "
-    "display_name host hostname image_ref instance_type_id kernel_id key_name launch_index launched_at locked_by "
-    "node power_state progress project_id ramdisk_id root_device_name task_state terminated_at updated_at user_id "
-    "uuid vm_state"
-).split()
-JOINED = (
-    "block_device_mapping services metadata system_metadata info_cache security_groups pci_devices".split()
-)
-_PLAIN = (
-    "user_id project_id tenant_id launch_index image_ref image vm_state task_state host uuid sort_dir all_tenants "
-    "soft_deleted deleted status"
-).split()
-_REGEX = (
-    "kernel_id ramdisk_id hostname key_name power_state node flavor reservation_id launched_at terminated_at "
-    "availability_zone name display_name description display_description locked_by root_device_name config_drive "
-    "access_ip_v4 access_ip_v6 auto_disk_config progress ip ip6 created_at"
-).split()
+IGNORED_SORT_KEYS = [
+    "architecture",
+    "cell_name",
+    "cleaned",
+    "default_ephemeral_device",
+    "default_swap_device",
+    "deleted",
+    "deleted_at",
+    "disable_terminate",
+    "ephemeral_gb",
+    "ephemeral_key_uuid",
+    "id",
+    "key_data",
+    "launched_on",
+    "locked",
+    "memory_mb",
+    "os_type",
+    "reservation_id",
+    "root_gb",
+    "shutdown_terminate",
+    "user_data",
+    "vcpus",
+    "vm_mode",
+]
+SORT_KEYS = [
+    "access_ip_v4",
+    "access_ip_v6",
+    "auto_disk_config",
+    "availability_zone",
+    "config_drive",
+    "created_at",
+    "display_description",
+    "display_name",
+    "host",
+    "hostname",
+    "image_ref",
+    "instance_type_id",
+    "kernel_id",
+    "key_name",
+    "launch_index",
+    "launched_at",
+    "locked_by",
+    "node",
+    "power_state",
+    "progress",
+    "project_id",
+    "ramdisk_id",
+    "root_device_name",
+    "task_state",
+    "terminated_at",
+    "updated_at",
+    "user_id",
+    "uuid",
+    "vm_state",
+]
+JOINED = [
+    "block_device_mapping",
+    "services",
+    "metadata",
+    "system_metadata",
+    "info_cache",
+    "security_groups",
+    "pci_devices",
+]
+_PLAIN = [
+    "user_id",
+    "project_id",
+    "tenant_id",
+    "launch_index",
+    "image_ref",
+    "image",
+    "vm_state",
+    "task_state",
+    "host",
+    "uuid",
+    "sort_dir",
+    "all_tenants",
+    "soft_deleted",
+    "deleted",
+    "status",
+]
+_REGEX = [
+    "kernel_id",
+    "ramdisk_id",
+    "hostname",
+    "key_name",
+    "power_state",
+    "node",
+    "flavor",
+    "reservation_id",
+    "launched_at",
+    "terminated_at",
+    "availability_zone",
+    "name",
+    "display_name",
+    "description",
+    "display_description",
+    "locked_by",
+    "root_device_name",
+    "config_drive",
+    "access_ip_v4",
+    "access_ip_v6",
+    "auto_disk_config",
+    "progress",
+    "ip",
+    "ip6",
+    "created_at",
+]
 _TIME = several({"type": "string", "format": "date-time"})
 
 
@@ -254,4 +341,3 @@ def _list_steps() -> list[tuple[tuple[int, int], Schema]]:
 
 LIST = Versioned(*_list_steps())
 SHOW = Versioned((V21, obj({}, extra=True)), ((2, 102), obj({})))
-

@@ -73,7 +73,9 @@ def belongings(tx: Tx, rows: Sequence[Server], version: tuple[int, int], groups:
     if version >= (2, 26):
         found.tags = _collect(tx, ids, server_tag, server_tag.c.server_id, lambda r: r.tag)
     if groups:
-        found.groups = _collect(tx, ids, server_group_member, server_group_member.c.server_id, lambda r: r.group_id)
+        found.groups = _collect(
+            tx, ids, server_group_member, server_group_member.c.server_id, lambda r: r.group_id
+        )
     if version >= (2, 16):
         found.statuses = host_statuses(tx)
     return found
@@ -195,15 +197,63 @@ def image(req: Request, row: Server, version: tuple[int, int]) -> Any:
 
 
 IMAGE_PROPERTIES = frozenset(
-    """hw_architecture hw_auto_disk_config hw_boot_menu hw_cdrom_bus hw_cpu_cores hw_cpu_sockets hw_cpu_threads
-    hw_cpu_policy hw_disk_bus hw_disk_type hw_firmware_type hw_machine_type hw_mem_page_size hw_numa_nodes
-    hw_pointer_model hw_qemu_guest_agent hw_rescue_bus hw_rescue_device hw_rng_model hw_scsi_model
-    hw_serial_port_count hw_video_model hw_video_ram hw_vif_model hw_vif_multiqueue_enabled hw_vm_mode
-    hw_watchdog_action img_config_drive img_hide_hypervisor_id img_hv_type img_block_device_mapping
-    img_root_device_name img_signature img_use_agent os_admin_user os_command_line os_distro os_require_quiesce
-    os_secure_boot os_skip_agent_inject_files_at_boot os_skip_agent_inject_ssh os_type architecture
-    hw_cpu_max_cores hw_ephemeral_encryption hw_input_bus hw_tpm_model hw_tpm_version img_bdm_v2
-    img_bittorrent img_compression_level img_linked_clone img_mappings img_owner_id img_version""".split()
+    [
+        "hw_architecture",
+        "hw_auto_disk_config",
+        "hw_boot_menu",
+        "hw_cdrom_bus",
+        "hw_cpu_cores",
+        "hw_cpu_sockets",
+        "hw_cpu_threads",
+        "hw_cpu_policy",
+        "hw_disk_bus",
+        "hw_disk_type",
+        "hw_firmware_type",
+        "hw_machine_type",
+        "hw_mem_page_size",
+        "hw_numa_nodes",
+        "hw_pointer_model",
+        "hw_qemu_guest_agent",
+        "hw_rescue_bus",
+        "hw_rescue_device",
+        "hw_rng_model",
+        "hw_scsi_model",
+        "hw_serial_port_count",
+        "hw_video_model",
+        "hw_video_ram",
+        "hw_vif_model",
+        "hw_vif_multiqueue_enabled",
+        "hw_vm_mode",
+        "hw_watchdog_action",
+        "img_config_drive",
+        "img_hide_hypervisor_id",
+        "img_hv_type",
+        "img_block_device_mapping",
+        "img_root_device_name",
+        "img_signature",
+        "img_use_agent",
+        "os_admin_user",
+        "os_command_line",
+        "os_distro",
+        "os_require_quiesce",
+        "os_secure_boot",
+        "os_skip_agent_inject_files_at_boot",
+        "os_skip_agent_inject_ssh",
+        "os_type",
+        "architecture",
+        "hw_cpu_max_cores",
+        "hw_ephemeral_encryption",
+        "hw_input_bus",
+        "hw_tpm_model",
+        "hw_tpm_version",
+        "img_bdm_v2",
+        "img_bittorrent",
+        "img_compression_level",
+        "img_linked_clone",
+        "img_mappings",
+        "img_owner_id",
+        "img_version",
+    ]
 )
 
 
@@ -230,7 +280,10 @@ def addresses(vifs: Sequence[Vif], extended: bool) -> dict[str, list[dict[str, A
     for vif in vifs:
         entries = found.setdefault(vif.network_name, [])
         for fixed in vif.fixed_ips:
-            for address, kind in ((fixed.ip_address, "fixed"), *((f, "floating") for f in fixed.floating_ips)):
+            for address, kind in (
+                (fixed.ip_address, "fixed"),
+                *((f, "floating") for f in fixed.floating_ips),
+            ):
                 entry: dict[str, Any] = {"version": 6 if ":" in address else 4, "addr": address}
                 if extended:
                     entry["OS-EXT-IPS:type"] = kind

@@ -13,7 +13,14 @@ from virga.settings import Settings
 MICROVERSIONS = Microversions("compute", (2, 1), (2, 104), "x-openstack-nova-api-version")
 _KNOWN = {
     "v2.0": ("DEPRECATED", "", "", "2025-07-04T12:00:00Z", "v2", ""),
-    "v2.1": ("CURRENT", show(MICROVERSIONS.maximum), show(MICROVERSIONS.minimum), "2013-07-23T11:33:21Z", "v2.1", ".1"),
+    "v2.1": (
+        "CURRENT",
+        show(MICROVERSIONS.maximum),
+        show(MICROVERSIONS.minimum),
+        "2013-07-23T11:33:21Z",
+        "v2.1",
+        ".1",
+    ),
 }
 
 
@@ -45,7 +52,6 @@ def new(tx: Tx, req: Request) -> Any:
 
 def old(tx: Tx, req: Request) -> Any:
     return {"version": _document(req, "v2.0", True)}
-
 
 
 def routes(settings: Settings) -> list[Route]:

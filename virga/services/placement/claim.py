@@ -30,8 +30,9 @@ class Owner:
 def room(tx: Tx) -> dict[str, dict[str, tuple[inventory.Inventory, int]]]:
     """Provider id to class to (inventory, used): all that may be claimed, read in two statements."""
     used_rows = tx.all(
-        select(allocation.c.provider_id, allocation.c.resource_class, func.sum(allocation.c.used).label("used"))
-        .group_by(allocation.c.provider_id, allocation.c.resource_class)
+        select(
+            allocation.c.provider_id, allocation.c.resource_class, func.sum(allocation.c.used).label("used")
+        ).group_by(allocation.c.provider_id, allocation.c.resource_class)
     )
     used = {(row.provider_id, row.resource_class): int(row.used) for row in used_rows}
     found: dict[str, dict[str, tuple[inventory.Inventory, int]]] = {}

@@ -26,4 +26,6 @@ def concurrent(message: str) -> PlacementFault:
 
 
 def provider_missing(provider_id: str) -> PlacementFault:
-    return missing(f"No resource provider with uuid {provider_id} found : No resource provider with uuid {provider_id} found")
+    return missing(
+        f"No resource provider with uuid {provider_id} found : No resource provider with uuid {provider_id} found"
+    )

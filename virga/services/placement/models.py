@@ -21,7 +21,9 @@ resource_provider = Table(
 inventory = Table(
     "inventory",
     metadata,
-    Column("provider_id", String(36), ForeignKey("resource_provider.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "provider_id", String(36), ForeignKey("resource_provider.id", ondelete="CASCADE"), primary_key=True
+    ),
     Column("resource_class", String(255), primary_key=True),
     Column("total", Integer, nullable=False),
     Column("reserved", Integer, nullable=False, default=0),
@@ -72,13 +74,17 @@ trait = Table(
 provider_trait = Table(
     "provider_trait",
     metadata,
-    Column("provider_id", String(36), ForeignKey("resource_provider.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "provider_id", String(36), ForeignKey("resource_provider.id", ondelete="CASCADE"), primary_key=True
+    ),
     Column("trait", String(255), primary_key=True),
 )
 
 provider_aggregate = Table(
     "provider_aggregate",
     metadata,
-    Column("provider_id", String(36), ForeignKey("resource_provider.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "provider_id", String(36), ForeignKey("resource_provider.id", ondelete="CASCADE"), primary_key=True
+    ),
     Column("aggregate_id", String(36), primary_key=True),
 )

@@ -23,7 +23,12 @@ def ensure(tx: Tx, provider_id: str, name: str) -> None:
     if row is None:
         tx.execute(
             insert(table).values(
-                id=provider_id, name=name, generation=0, parent_id=None, root_id=provider_id, updated_at=tx.now
+                id=provider_id,
+                name=name,
+                generation=0,
+                parent_id=None,
+                root_id=provider_id,
+                updated_at=tx.now,
             )
         )
     elif row.name != name:
