@@ -1,34 +1,28 @@
-"""Reads what ``compile_compute`` turns into items: servers with all that hangs on them, in a few statements."""
+"""Compute's part of the desired state: reads servers with all that hangs on them, hands reports to their verbs."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import or_, select
+import msgspec
+from sqlalchemy import select
 
+from virga.contract.calls import MetadataAnswer, MetadataRequest
 from virga.contract.items import ImageRef, Instance, Nic
+from virga.contract.messages import Heartbeat, Report
 from virga.db.tx import Tx
 from virga.desired import compile_compute
 from virga.desired.compile_compute import ServerRows
-from virga.services.compute import imaging, metadata, migration_row, networking
-from virga.services.compute.models import block_device, migration, server
+from virga.desired.registry import Room, Scope
+from virga.desired.view import Drop, Operation, Put
+from virga.services.compute import host as hosts
+from virga.services.compute import imaging, metadata, migration_row, networking, report
+from virga.services.compute.models import block_device, server
+from virga.settings import Settings
 
 BATCH = 400
-
-
-def servers_of_host(tx: Tx, host: str) -> list[str]:
-    """Servers of which the host runs, or keeps, an instance."""
-    moved = select(migration.c.server_id).where(
-        migration.c.source_host == host, migration.c.status.in_(migration_row.OPEN)
-    )
-    rows = tx.all(
-        select(server.c.id).where(
-            server.c.deleted.is_(False), or_(server.c.host == host, server.c.id.in_(moved))
-        )
-    )
-    return [row.id for row in rows]
 
 
 def instance_items(
@@ -75,3 +69,44 @@ def _image(tx: Tx, image_id: str | None) -> ImageRef | None:
     return ImageRef(
         id=found.id, path=found.path, disk_format=found.disk_format, size=found.size, checksum=found.checksum
     )
+
+
+def _put(found: dict[str, dict[str, Instance]]) -> Iterable[Operation]:
+    for by_host in found.values():
+        for host, item in by_host.items():
+            yield Put(host, item)
+
+
+def _changed(scope: Scope, ids: frozenset[str]) -> Iterable[Operation]:
+    """Servers were touched: the hosts that have a hand in them now learn; those that had one forget."""
+    found = instance_items(scope.tx, sorted(ids), scope.settings.instance_kind)
+    yield from _put(found)
+    for server_id in ids:
+        for host in scope.view.holders(Instance, server_id) - found.get(server_id, {}).keys():
+            yield Drop(host, "instance", server_id)
+
+
+def _everything(scope: Scope) -> Iterable[Operation]:
+    rows = scope.tx.all(select(server.c.id).where(server.c.deleted.is_(False), server.c.host.is_not(None)))
+    yield from _put(instance_items(scope.tx, [row.id for row in rows], scope.settings.instance_kind))
+
+
+def _on_report(tx: Tx, settings: Settings, host: str, found: Report) -> None:
+    report.report(tx, host, found.key, found.status, found.reason, found.details)
+
+
+def _on_heartbeat(tx: Tx, settings: Settings, beat: Heartbeat) -> None:
+    hosts.heartbeat(tx, beat, settings)
+
+
+def _metadata(tx: Tx, settings: Settings, host: str, arguments: bytes) -> MetadataAnswer:
+    return metadata.answer(tx, settings, msgspec.json.decode(arguments, type=MetadataRequest))
+
+
+ROOM = Room(
+    changed={"server": _changed},
+    everything=_everything,
+    reports={"instance": _on_report},
+    heartbeat=_on_heartbeat,
+    answers={"metadata.get": _metadata},
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from virga.desired import load_compute
 from virga.desired.registry import Room
 
-ROOMS: tuple[Room, ...] = ()
+ROOMS: tuple[Room, ...] = (load_compute.ROOM,)

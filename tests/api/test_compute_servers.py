@@ -1,0 +1,46 @@
+"""Servers over HTTP, on hosts in memory: created, seen, built, deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.lib.cloud import RunningCloud
+from tests.lib.compute import active_server, flavor, wait_gone
+
+pytestmark = pytest.mark.validated
+
+
+@pytest.fixture
+def member(cloud: RunningCloud) -> Any:
+    with cloud.client(cloud.new_project()) as client:
+        yield client
+
+
+def test_a_server_becomes_active_and_goes_away(cloud: RunningCloud, member: httpx.Client) -> None:
+    server = active_server(cloud, member)
+    assert server["status"] == "ACTIVE"
+    assert server["OS-EXT-STS:power_state"] == 1
+    assert server["hostId"]
+    assert member.delete(f"/compute/v2.1/servers/{server['id']}").status_code == 204
+    wait_gone(member, server["id"])
+
+
+def test_a_flavor_too_big_for_any_host_is_no_valid_host(cloud: RunningCloud, member: httpx.Client) -> None:
+    huge = flavor(cloud, vcpus=1, ram=50000, disk=1)
+    server = active_server(cloud, member, flavor_id=huge, status="ERROR")
+    assert server["fault"]["message"] == "No valid host was found. "
+    assert server["fault"]["code"] == 500
+
+
+def test_names_must_be_text(member: httpx.Client) -> None:
+    answer = member.post("/compute/v2.1/servers", json={"server": {"name": 12345, "flavorRef": "42"}})
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "badRequest": {
+            "code": 400,
+            "message": "Invalid input for field/attribute name. Value: 12345. 12345 is not of type 'string'",
+        }
+    }
