@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005_compute"
-down_revision = "0002_identity"
+down_revision = "0004_network"
 branch_labels = None
 depends_on = None
 
