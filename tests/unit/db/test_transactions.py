@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
+import virga.services
 from virga.db import migrate
 from virga.db.engine import Database
 from virga.db.metadata import metadata
@@ -89,11 +90,9 @@ def test_migrations_give_the_tables_of_the_models(tmp_path: Path) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    for room in ("identity", "image", "network", "placement", "compute", "block_storage"):
-        try:
-            importlib.import_module(f"virga.services.{room}.models")
-        except ModuleNotFoundError:
-            continue
+    services = Path(virga.services.__file__).parent
+    for models in services.glob("*/models*.py"):
+        importlib.import_module(f"virga.services.{models.parent.name}.{models.stem}")
     database = Database(f"sqlite:///{tmp_path / 'virga.db'}")
     assert migrate.upgrade(database) is True
     assert migrate.upgrade(database) is False
