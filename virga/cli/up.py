@@ -39,6 +39,7 @@ def up(
     A cloud that was stopped comes back as it was, its instances too; on a running one this completes what is
     missing. Returns when everything is ready, and the cloud stays.
     """
+    from virga.cli.page import page
     from virga.lab.cloud import ProvisionError, StartError
 
     overrides = {name: value for name, value in named.items() if value is not None} | _pairs(others)
@@ -53,19 +54,19 @@ def up(
             _finish_later(cloud)
         else:
             finish(cloud)
-    except StartError as error:
-        if not (was_running or isinstance(error, ProvisionError)):
+    except ProvisionError:
+        click.echo(page(cloud, time.monotonic() - began))
+        raise
+    except StartError:
+        if not was_running:
             say("Cleaning up")
             cloud.down()
         raise
     except KeyboardInterrupt:
         if not was_running:
             cloud.down()
-        raise click.ClickException(
-            "Interrupted; everything that was started has been stopped again."
-        ) from None
-    from virga.cli.page import page
-
+        left = "the cloud runs on" if was_running else "everything that was started has been stopped again"
+        raise click.ClickException(f"Interrupted; {left}.") from None
     click.echo(page(cloud, time.monotonic() - began))
     if foreground:
         _stay(cloud)
