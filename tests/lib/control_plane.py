@@ -100,7 +100,7 @@ class SmallControlPlane:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            with contextlib.suppress(OSError):
+            with connection, contextlib.suppress(OSError):
                 self._talk(connection)
             self._connection = None
 

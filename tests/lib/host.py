@@ -150,13 +150,13 @@ class Host:
         }
         path = self.directory / "agent.json"
         path.write_text(json.dumps(settings))
-        log = (self.directory / "agent.log").open("ab")
-        self.agent = self.start(
-            [sys.executable, "-m", "virga.agent", "--config", str(path)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stderr=log,
-            stdout=log,
-        )
+        with (self.directory / "agent.log").open("ab") as log:
+            self.agent = self.start(
+                [sys.executable, "-m", "virga.agent", "--config", str(path)],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stderr=log,
+                stdout=log,
+            )
 
     def kill_agent(self) -> None:
         """As hard as can be."""

@@ -6,6 +6,7 @@ conntrack, targets, instances. Creates go down this list, removals go up.
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,13 +32,15 @@ from virga.agent.managers.plug import PlugManager
 from virga.agent.managers.port import PortManager
 from virga.agent.managers.security_group import SecurityGroupManager
 from virga.agent.metadata import MetadataServer, Unreachable
-from virga.agent.protocol import Driver, Manager
+from virga.agent.protocol import Difference, Driver, Manager
 from virga.agent.wiring_layer3 import layer3, layer3_managers, metadata_socket
-from virga.contract.calls import MetadataAnswer, MetadataRequest
+from virga.contract.calls import CheckHost, HostDifference, MetadataAnswer, MetadataRequest
 from virga.contract.messages import AnyMessage, Resources
 from virga.lib.log import log_for
 
 log = log_for(__name__)
+
+CHECK_S = 60.0
 
 
 @dataclass(slots=True)
@@ -104,6 +107,7 @@ class Agent:
         self.parts = parts
         self.loop = Loop(parts.managers, parts.drivers, outlet.send, resync_every_s=config.resync_s)
         outlet.loop = self.loop
+        outlet.registry.register("agent.check", CheckHost, self._check)
         self.calls = CallDispatcher(outlet.registry, outlet.send)
         self.heartbeat = HeartbeatSender(config, parts.census, outlet.send, lambda: outlet.resources())
         self.file_feed: FileFeed | None = None
@@ -125,6 +129,15 @@ class Agent:
         self.outlet.feed = feed
         _thread("feed", lambda: feed.run(self.loop, self.calls.dispatch, self.heartbeat.soon))
         _thread("heartbeat", self.heartbeat.run)
+
+    def _check(self, _: CheckHost) -> list[HostDifference]:
+        """What differs on this host from what should be; nothing is changed."""
+        answer: queue.SimpleQueue[list[Difference]] = queue.SimpleQueue()
+        self.loop.ask_differences(answer.put)
+        return [
+            HostDifference(driver=d.driver, key=d.key, kind=d.kind, wanted=d.wanted, actual=d.actual)
+            for d in answer.get(timeout=CHECK_S)
+        ]
 
     def run(self) -> None:
         """The loop, until ``stop``."""

@@ -137,3 +137,17 @@ class VolumeCopyOut(VolumeCall, frozen=True, kw_only=True):
 
 class SnapshotRevert(VolumeCall, frozen=True, kw_only=True):
     snapshot_id: str
+
+
+class CheckHost(msgspec.Struct, frozen=True):
+    """``agent.check``: result is a list of HostDifference, empty when the host is as it must be. Changes nothing."""
+
+
+class HostDifference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that is ``missing``, ``extra`` or ``differs``, and of which driver."""
+
+    driver: str
+    key: str
+    kind: str
+    wanted: str = ""
+    actual: str = ""

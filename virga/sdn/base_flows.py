@@ -44,7 +44,7 @@ def _egress() -> list[Flow]:
         _flow(base, 70, "icmp6,icmp_type=134", dropped),
         _flow(base, 10, "", dropped),
         *(
-            _flow(rules, t.P_NEIGHBOUR, f"icmp6,icmp_type={kind}", f"resubmit(,{t.EGRESS_OUTPUT})")
+            _flow(rules, t.P_NEIGHBOUR, f"icmp6,icmp_type={kind}", f"resubmit(,{t.EGRESS_ACCEPTED_LOOKUP})")
             for kind in ND_FROM_GUESTS
         ),
         _flow(rules, t.P_NEIGHBOUR, "udp,tp_src=68,tp_dst=67", f"resubmit(,{t.EGRESS_ACCEPTED_LOOKUP})"),

@@ -140,7 +140,7 @@ def _guards(port: PlacedPort) -> list[Flow]:
     """Only what the port may say of itself gets on; anything else meets the drop of table 71."""
     base, cookie = t.EGRESS_BASE, cookie_of(port.item.key)
     who = f"reg5={port.ofport:#x},in_port={port.ofport}"
-    onward = f"resubmit(,{t.EGRESS_OUTPUT})"
+    onward = f"resubmit(,{t.EGRESS_ACCEPTED_LOOKUP})"
     flows = []
     for mac in _macs(port):
         flows.append(Flow(base, 95, f"rarp,{who},dl_src={mac}", onward, cookie))
@@ -162,14 +162,15 @@ def _guard_v4(port: PlacedPort, source: Source, who: str) -> list[Flow]:
     cookie, sender = cookie_of(port.item.key), f"{who},dl_src={source.mac}"
     spa = f",arp_spa={source.network}" if source.network else ""
     src = f",nw_src={source.network}" if source.network else ""
+    onward = f"resubmit(,{t.EGRESS_ACCEPTED_LOOKUP})"
     return [
-        Flow(t.EGRESS_BASE, 95, f"arp,{sender}{spa}", f"resubmit(,{t.EGRESS_OUTPUT})", cookie),
+        Flow(t.EGRESS_BASE, 95, f"arp,{sender}{spa}", onward, cookie),
         Flow(t.EGRESS_BASE, 65, f"ip,{sender}{src}", _tracked(port), cookie),
     ]
 
 
 def _guard_v6(port: PlacedPort, source: Source, who: str) -> list[Flow]:
-    cookie, onward = cookie_of(port.item.key), f"resubmit(,{t.EGRESS_OUTPUT})"
+    cookie, onward = cookie_of(port.item.key), f"resubmit(,{t.EGRESS_ACCEPTED_LOOKUP})"
     src = f",ipv6_src={source.network}" if source.network else ""
     target = f",nd_target={source.network}" if source.network else ""
     sender = f"{who},dl_src={source.mac}"
