@@ -115,6 +115,10 @@ class Cloud:
         bootstrap = importlib.import_module("virga.services.identity.bootstrap").bootstrap
         passwords = first_passwords(self.settings)
         self.database.write(lambda tx: bootstrap(tx, self.settings, **passwords))
+        for name in SERVICES[1:]:
+            room = _module(f"virga.services.{name}.bootstrap")
+            if room is not None:
+                self.database.write(lambda tx, r=room: r.run(tx, self.settings))  # type: ignore[misc]
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
