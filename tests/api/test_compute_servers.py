@@ -15,7 +15,7 @@ pytestmark = pytest.mark.validated
 
 @pytest.fixture
 def member(cloud: RunningCloud) -> Any:
-    with cloud.client(cloud.new_project()) as client:
+    with cloud.member() as client:
         yield client
 
 

@@ -20,23 +20,22 @@ from virga.desired.view import Drop, Operation, Put
 from virga.services.compute import host as hosts
 from virga.services.compute import imaging, metadata, migration_row, networking, report
 from virga.services.compute.models import block_device, server
+from virga.services.image.store import Store
 from virga.settings import Settings
 
 BATCH = 400
 
 
-def instance_items(
-    tx: Tx, server_ids: Sequence[str], default_driver: str = "qemu"
-) -> dict[str, dict[str, Instance]]:
+def instance_items(tx: Tx, settings: Settings, server_ids: Sequence[str]) -> dict[str, dict[str, Instance]]:
     """Server id to host to item. A server that no host is to run maps to nothing."""
     found: dict[str, dict[str, Instance]] = {}
     for start in range(0, len(server_ids), BATCH):
-        for rows in load(tx, server_ids[start : start + BATCH]):
-            found[rows.server.id] = compile_compute.items(rows, default_driver)
+        for rows in load(tx, settings, server_ids[start : start + BATCH]):
+            found[rows.server.id] = compile_compute.items(rows, settings.instance_kind)
     return found
 
 
-def load(tx: Tx, server_ids: Sequence[str]) -> list[ServerRows]:
+def load(tx: Tx, settings: Settings, server_ids: Sequence[str]) -> list[ServerRows]:
     """Everything about these servers, as it is at this moment."""
     devices: dict[str, list[Any]] = defaultdict(list)
     for row in tx.all(select(block_device).where(block_device.c.server_id.in_(server_ids))):
@@ -51,10 +50,10 @@ def load(tx: Tx, server_ids: Sequence[str]) -> list[ServerRows]:
                 server=row,
                 nics=[Nic(**nic) for nic in nics.get(row.id, [])],
                 devices=devices[row.id],
-                image=None if boots else _image(tx, row.image_id),
-                kernel=_image(tx, row.kernel_id),
-                ramdisk=_image(tx, row.ramdisk_id),
-                rescue_image=_image(tx, row.rescue_image_id),
+                image=None if boots else _image(tx, settings, row.image_id),
+                kernel=_image(tx, settings, row.kernel_id),
+                ramdisk=_image(tx, settings, row.ramdisk_id),
+                rescue_image=_image(tx, settings, row.rescue_image_id),
                 migration=moves.get(row.id),
                 config_drive_files=metadata.drive(tx, row) if row.config_drive and row.on_host else {},
             )
@@ -62,12 +61,16 @@ def load(tx: Tx, server_ids: Sequence[str]) -> list[ServerRows]:
     return found
 
 
-def _image(tx: Tx, image_id: str | None) -> ImageRef | None:
+def _image(tx: Tx, settings: Settings, image_id: str | None) -> ImageRef | None:
     found = imaging.stored(tx, image_id) if image_id else None
     if found is None:
         return None
     return ImageRef(
-        id=found.id, path=found.path, disk_format=found.disk_format, size=found.size, checksum=found.checksum
+        id=found.id,
+        path=str(Store(settings).path(found.id)),
+        disk_format=found.disk_format,
+        size=found.size,
+        checksum=found.checksum,
     )
 
 
@@ -79,7 +82,7 @@ def _put(found: dict[str, dict[str, Instance]]) -> Iterable[Operation]:
 
 def _changed(scope: Scope, ids: frozenset[str]) -> Iterable[Operation]:
     """Servers were touched: the hosts that have a hand in them now learn; those that had one forget."""
-    found = instance_items(scope.tx, sorted(ids), scope.settings.instance_kind)
+    found = instance_items(scope.tx, scope.settings, sorted(ids))
     yield from _put(found)
     for server_id in ids:
         for host in scope.view.holders(Instance, server_id) - found.get(server_id, {}).keys():
@@ -88,7 +91,7 @@ def _changed(scope: Scope, ids: frozenset[str]) -> Iterable[Operation]:
 
 def _everything(scope: Scope) -> Iterable[Operation]:
     rows = scope.tx.all(select(server.c.id).where(server.c.deleted.is_(False), server.c.host.is_not(None)))
-    yield from _put(instance_items(scope.tx, [row.id for row in rows], scope.settings.instance_kind))
+    yield from _put(instance_items(scope.tx, scope.settings, [row.id for row in rows]))
 
 
 def _on_report(tx: Tx, settings: Settings, host: str, found: Report) -> None:

@@ -16,7 +16,7 @@ from virga.lib.log import log_for
 from virga.services.compute import (
     block_device,
     instance_action,
-    networking,
+    port_allocation,
     scheduler,
     server,
     states,
@@ -113,7 +113,7 @@ def _network(tx: Tx, server_id: str) -> bool:
     row = _building(tx, server_id)
     if row is None:
         return False
-    networking.allocate(tx, row, row.host)
+    port_allocation.allocate(tx, row, row.availability_zone or "nova")
     server.save(tx, server_id, task_state="block_device_mapping")
     return True
 
@@ -129,7 +129,7 @@ def give_up(tx: Tx, server_id: str, message: str) -> None:
     if row is None or row.task_state == "deleting":
         return
     claim.release(tx, server_id)
-    networking.release(tx, server_id)
+    port_allocation.release(tx, server_id)
     instance_action.finish_all(tx, server_id, message)
     server.fail(tx, server_id, message, host=None, on_host=False, touch=True)
 
@@ -139,7 +139,7 @@ def failed_on_host(tx: Tx, row: Server, reason: str) -> None:
     tried = [*row.tried_hosts, row.host]
     instance_action.finish(tx, row.id, EVENT, reason)
     claim.release(tx, row.id)
-    networking.bind(tx, row.id, None)
+    port_allocation.bind(tx, row.id, None)
     if len(tried) >= ATTEMPTS or row.requested_host:
         message = (
             f"Exceeded maximum number of retries. Exceeded max scheduling attempts {ATTEMPTS} for instance {row.id}. "
@@ -147,7 +147,7 @@ def failed_on_host(tx: Tx, row: Server, reason: str) -> None:
             if len(tried) >= ATTEMPTS
             else f"Build of instance {row.id} aborted: {reason}"
         )
-        networking.release(tx, row.id)
+        port_allocation.release(tx, row.id)
         instance_action.finish_all(tx, row.id, message)
         server.fail(
             tx, row.id, message, host=None, on_host=False, tried_hosts=tried, touch=True, details=reason

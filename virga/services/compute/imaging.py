@@ -7,6 +7,8 @@ from typing import Any
 
 from virga.db.tx import Tx
 from virga.services.compute.faults import Invalid
+from virga.services.image import image as images
+from virga.services.image.faults import ImageNotFound
 
 
 @dataclass(frozen=True)
@@ -22,15 +24,38 @@ class Image:
     disk_format: str
     container_format: str
     owner: str
-    path: str = ""
     checksum: str | None = None
     properties: dict[str, Any] = field(default_factory=dict)
-    virtual_size: int = 0
+
+
+def _from(row: images.Image) -> Image:
+    return Image(
+        id=row.id,
+        name=row.name or "",
+        status=row.status,
+        min_ram=row.min_ram,
+        min_disk=row.min_disk,
+        size=row.virtual_size or row.size or 0,
+        disk_format=row.disk_format or "raw",
+        container_format=row.container_format or "bare",
+        owner=row.owner or "",
+        checksum=row.checksum,
+        properties=dict(row.properties),
+    )
 
 
 def find(tx: Tx, caller: Any, image_id: str) -> Image | None:
     """The image, if the caller may see it."""
-    return None
+    try:
+        return _from(images.get(tx, caller, image_id))
+    except ImageNotFound:
+        return None
+
+
+def stored(tx: Tx, image_id: str) -> Image | None:
+    """The image whoever asks: for hosts, which serve whom the row says."""
+    row = images.find(tx, image_id)
+    return _from(row) if row is not None else None
 
 
 def usable(tx: Tx, caller: Any, image_id: str, flavor: dict[str, Any] | None = None) -> Image:
@@ -64,8 +89,3 @@ def check_fits(found: Image, flavor: dict[str, Any]) -> None:
             f"{root << 30} bytes, minimum size is {found.min_disk << 30} bytes.",
             type="FlavorDiskSmallerThanMinDisk",
         )
-
-
-def stored(tx: Tx, image_id: str) -> Image | None:
-    """The image whoever asks: for hosts, which serve whom the row says."""
-    return None

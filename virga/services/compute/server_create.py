@@ -25,7 +25,7 @@ from virga.services.compute import (
     instance_action,
     keypair,
     limit_table,
-    networking,
+    port_allocation,
     server_group,
     states,
     volumes,
@@ -110,15 +110,16 @@ def _understand(tx: Tx, req: Request, body: dict[str, Any]) -> Order:
     from_volume = root is not None and root.is_volume
     if image is not None and not from_volume:
         imaging.check_fits(image, kept)
-    if kept["root_gb"] == 0 and not from_volume and not req.allows(POLICY + "create:zero_disk_flavor"):
+    diskless = kept["root_gb"] == 0 and kept["extra_specs"].get("virga:kind") != "namespace"
+    if diskless and not from_volume and not req.allows(POLICY + "create:zero_disk_flavor"):
         raise Refused(
             "Only volume-backed servers are allowed for flavors with zero disk.",
             type="BootFromVolumeRequiredForZeroDiskFlavor",
         )
     limit_table.check_servers(tx, caller.project_id or "", caller.user_id, 1, kept)
     count = _affordable(tx, req, asked, kept, count)
-    networks = networking.check_request(tx, caller, networks, count, req)
-    networking.check_groups(tx, caller, _groups(asked))
+    networks = port_allocation.check_request(tx, caller, networks, count, req)
+    port_allocation.check_groups(tx, caller, _groups(asked))
     values = _values(tx, req, asked, kept, image, hints)
     values |= {
         "pinned_availability_zone": zone,
@@ -394,7 +395,7 @@ def _insert(tx: Tx, req: Request, order: Order, reservation: str, index: int) ->
         tx.execute(insert(server_tag).values(server_id=server_id, tag=tag))
     if order.group_id:
         server_group.join(tx, order.group_id, server_id)
-    networking.remember_request(tx, server_id, caller, order.networks)
+    port_allocation.remember_request(tx, server_id, caller, order.networks)
     volumes.reserve_all(tx, server_id)
     instance_action.start(tx, server_id, "create", caller)
     tx.job("compute.build", server_id, ServerJob(server_id))

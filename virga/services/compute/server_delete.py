@@ -14,7 +14,7 @@ from virga.services.compute import (
     host,
     instance_action,
     migration_row,
-    networking,
+    port_allocation,
     server,
     server_group,
     states,
@@ -52,7 +52,7 @@ def begin(tx: Tx, row: Server, caller: Any, action: str = "delete") -> None:
 def finish(tx: Tx, row: Server) -> None:
     """Nothing of it is left on a host: give back all that it had."""
     claim.release(tx, row.id)
-    networking.release(tx, row.id)
+    port_allocation.release(tx, row.id)
     volumes.release_all(tx, row.id)
     server_group.leave(tx, row.id)
     tx.execute(sql_delete(server_tag).where(server_tag.c.server_id == row.id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from virga.db.tx import Tx
-from virga.services.compute import instance_action, networking, server, states
+from virga.services.compute import instance_action, port_allocation, server, states
 from virga.services.compute.server import Server
 from virga.services.placement import claim
 
@@ -11,7 +11,7 @@ from virga.services.placement import claim
 def offloaded(tx: Tx, row: Server) -> None:
     """Nothing of it is left on the host; only its image, ports and volumes remain."""
     claim.release(tx, row.id)
-    networking.bind(tx, row.id, None)
+    port_allocation.bind(tx, row.id, None)
     instance_action.finish(tx, row.id, "compute_shelve_offload_instance")
     server.save(
         tx,

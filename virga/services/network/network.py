@@ -174,7 +174,7 @@ def update_network(tx: Tx, context: Context, current: Values, changes: Values) -
     columns = {DIRECT[name]: value for name, value in changes.items() if name in DIRECT}
     if "mtu" in changes:
         columns["mtu"] = _checked_mtu(tx, context, network_id, changes["mtu"])
-    if "shared" in changes and changes["shared"] != _shared_with_all(tx, network_id):
+    if "shared" in changes and changes["shared"] != shared_with_all(tx, network_id):
         _set_shared(tx, current, changes["shared"])
     if "router:external" in changes and changes["router:external"] != current["router:external"]:
         columns["external"] = changes["router:external"]
@@ -209,7 +209,7 @@ def _checked_mtu(tx: Tx, context: Context, network_id: str, mtu: int) -> int:
     return mtu or greatest
 
 
-def _shared_with_all(tx: Tx, network_id: str) -> bool:
+def shared_with_all(tx: Tx, network_id: str) -> bool:
     return tx.first(_wildcard(network_id, rbac.SHARED)) is not None
 
 
