@@ -1,0 +1,282 @@
+"""Real QEMU machines with the built-in guest: one boot serves many questions, because boots are slow here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.lib.guest import SerialConsole, guest_directory
+from virga.agent.drivers.guest_kind import GuestError, Outcome
+from virga.agent.drivers.image_cache import ImageCache
+from virga.agent.drivers.instances import InstancesDriver
+from virga.agent.drivers.qemu_guests import QemuGuests, QemuOptions
+from virga.agent.drivers.qemu_img import inspect
+from virga.agent.drivers.qemu_machine import running_machines
+from virga.contract.items import Disk, ImageRef, Instance, Nic
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="needs QEMU"),
+    pytest.mark.timeout(600),
+]
+
+
+class Rig:
+    """A host's instances driver, driven by hand as the agent's loop drives it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.taps: list[str] = []
+        self.ready: bool | None = True
+        self._console: SerialConsole | None = None
+        self.start_agent()
+
+    def start_agent(self) -> None:
+        """An agent that remembers nothing."""
+        self._news = threading.Event()
+        cache = ImageCache(self.root / "image-cache")
+        self.guests = QemuGuests(self.root, cache, QemuOptions(shutdown_grace_s=30))
+        self.driver = InstancesDriver(
+            {"qemu": self.guests}, ports_ready=lambda ids: self.ready, wake=self._news.set, cache=cache
+        )
+        self.outcomes: dict[str, Outcome] = {}
+        self.driver.resync()
+
+    def stop_agent(self) -> None:
+        self.guests.close()
+
+    def nic(self) -> Nic:
+        port = str(uuid.uuid4())
+        tap = f"tap{port[:11]}"
+        subprocess.run(["ip", "tuntap", "add", tap, "mode", "tap"], check=True)
+        subprocess.run(["ip", "link", "set", tap, "up"], check=True)
+        self.taps.append(tap)
+        return Nic(port, "net", f"fa:16:3e:{port[:2]}:{port[2:4]}:{port[4:6]}", tap)
+
+    def until(self, key: str, *statuses: str, limit_s: float = 120, **details: object) -> Outcome:
+        """Go round until the instance is told to be so."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            self._news.clear()
+            self.driver.apply()
+            self.driver.prune()
+            self.outcomes |= self.driver.outcomes()
+            outcome = self.outcomes.get(key)
+            if outcome and outcome.status in statuses and details.items() <= outcome.details.items():
+                return outcome
+            self._news.wait(1)
+        raise AssertionError(f"waited in vain for {statuses} {details}: {self.outcomes.get(key)}")
+
+    def be(self, item: Instance, status: str = "running", **details: object) -> Outcome:
+        self.outcomes.pop(item.key, None)
+        self.driver.want(item)
+        return self.until(item.key, status, **details)
+
+    def console(self, key: str) -> SerialConsole:
+        """Somebody at the serial console; a console serves one at a time."""
+        if self._console is not None:
+            self._console.close()
+        self._console = SerialConsole(self.guests.homes.of(key).path / "serial.sock")
+        return self._console
+
+    def close(self) -> None:
+        if self._console is not None:
+            self._console.close()
+        for key in [item.key for item in self.driver.wanted()]:
+            self.driver.unwant(key)
+            self.until(key, "gone")
+        left = list(running_machines(self.guests.homes.root))
+        for _, pid in left:
+            os.kill(pid, signal.SIGKILL)
+        self.stop_agent()
+        for tap in self.taps:
+            subprocess.run(["ip", "link", "del", tap], check=True)
+        assert not left, "machines were left behind"
+        assert not list(self.guests.homes.ids()), "directories were left behind"
+
+
+@pytest.fixture(scope="module")
+def guest() -> Path:
+    return guest_directory()
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with tempfile.TemporaryDirectory(prefix="virga-instances-") as directory:
+        made = Rig(Path(directory))
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def tiny(guest: Path) -> ImageRef:
+    path = guest / "tiny.qcow2"
+    return ImageRef(id="tiny", path=str(path), disk_format="qcow2", size=path.stat().st_size)
+
+
+def server(guest: Path, rig: Rig, **changes: object) -> Instance:
+    item = Instance(
+        key=str(uuid.uuid4()),
+        name="vm1",
+        hostname="vm1",
+        memory_mb=128,
+        root_gb=1,
+        image=tiny(guest),
+        nics=[rig.nic()],
+        config_drive=True,
+        config_drive_files={"openstack/latest/meta_data.json": "eyJob3N0bmFtZSI6ICJ2bTEifQ=="},
+    )
+    return msgspec.structs.replace(item, **changes)
+
+
+def volume(rig: Rig, size_mb: int = 64) -> Disk:
+    volume_id = str(uuid.uuid4())
+    path = rig.root / f"volume-{volume_id}"
+    with path.open("wb") as file:
+        file.truncate(size_mb * 1024**2)
+    return Disk(
+        volume_id=volume_id,
+        device="/dev/vdb",
+        connection={"driver": "file", "path": str(path), "format": "raw"},
+    )
+
+
+def within_s(seconds: int, command: str) -> str:
+    """A guest takes a moment to see what was plugged: try until the command succeeds."""
+    return f"for i in $(seq {seconds}); do {command} && break; sleep 1; done"
+
+
+def test_the_life_of_an_instance(rig: Rig, guest: Path) -> None:
+    rig.ready = None
+    item = server(guest, rig)
+    rig.driver.want(item)
+    rig.until(item.key, "building", build=1)
+    machine = rig.guests.need(item.key)
+    assert machine.run_state() == "prelaunch", "it waits for its ports"
+    rig.ready = True
+    rig.until(item.key, "running", ports=item.nics[0].port_id)
+
+    console = rig.console(item.key)
+    console.log_in()
+    assert console.run(within_s(20, "hostname | grep vm1")) == "vm1"
+    assert "config-2" in console.run("sudo blkid")
+    assert console.run("cat /sys/class/net/eth0/address") == item.nics[0].mac_address
+
+    attached, nic = volume(rig), rig.nic()
+    more = msgspec.structs.replace(item, disks=[attached], nics=[*item.nics, nic])
+    rig.be(more, volumes=attached.volume_id)
+    assert console.run(within_s(20, "lsblk -dnbo SIZE /dev/vdb 2>/dev/null")) == str(64 * 1024**2)
+    assert nic.mac_address in console.run("ip link")
+    rig.guests.actions.resize_disk(more, attached, 1)
+    assert console.run("lsblk -dnbo SIZE /dev/vdb") == str(1024**3)
+    assert rig.guests.actions.diagnostics(item.key)["memory"] == 128 * 1024
+
+    rig.be(item, volumes="", ports=item.nics[0].port_id)
+    assert "vdb" not in console.run("ls /dev")
+    assert nic.mac_address not in console.run("ip link")
+
+    console.run("echo kept > kept; sync")
+    target = rig.root / "snapshot.qcow2"
+    assert rig.guests.actions.snapshot(item, target, "qcow2") == target.stat().st_size
+    facts = inspect(target, "qcow2")
+    assert (facts.backing, facts.virtual_size) == ("", 1024**3)
+
+    rig.be(msgspec.structs.replace(item, power_state="paused"), "paused")
+    rig.be(msgspec.structs.replace(item, power_state="suspended"), "suspended")
+    assert not machine.home.path.joinpath("qemu.pid").exists() or machine.gone.is_set()
+    rig.be(item)
+    console = rig.console(item.key)
+    console.say("")
+    console.expect("$ ")
+    assert console.run("cat kept") == "kept", "it goes on where it was"
+
+    before = rig.guests.need(item.key).pid
+    rig.stop_agent()
+    rig.start_agent()
+    rig.be(item)
+    assert rig.guests.need(item.key).pid == before, "a new agent adopts the machine"
+    assert b"tiny" in rig.guests.actions.console_output(item.key)
+
+    started = time.monotonic()
+    rig.be(msgspec.structs.replace(item, power_state="shutdown"), "shutdown")
+    assert time.monotonic() - started < 25, "the guest obeys the power button"
+    rig.guests.actions.snapshot(item, rig.root / "cold.raw", "raw")
+    assert inspect(rig.root / "cold.raw", "raw").virtual_size == 1024**3
+
+
+def test_a_machine_that_dies_is_noticed_at_once_and_not_started_unasked(rig: Rig, guest: Path) -> None:
+    item = server(guest, rig)
+    rig.be(item)
+    os.kill(rig.guests.need(item.key).pid, signal.SIGKILL)
+    outcome = rig.until(item.key, "crashed", limit_s=5)
+    assert "ended unexpectedly" in outcome.reason
+    rig.stop_agent()
+    rig.start_agent()
+    rig.be(item, "crashed")
+    rig.driver.reboot(item.key, soft=False)
+    rig.until(item.key, "running")
+
+
+def test_instances_come_back_after_the_host_was_restarted(rig: Rig, guest: Path) -> None:
+    item = server(guest, rig)
+    rig.be(item)
+    machine = rig.guests.need(item.key)
+    rig.stop_agent()
+    os.kill(machine.pid, signal.SIGKILL)
+    rig.start_agent()
+    rig.be(item)
+    assert rig.guests.need(item.key).pid != machine.pid
+
+
+def test_rebuild_resize_rescue(rig: Rig, guest: Path) -> None:
+    item = server(guest, rig, power_state="shutdown")
+    rig.be(item, "shutdown")
+    home = rig.guests.homes.of(item.key)
+    first = home.disk.stat().st_ino
+    bigger = msgspec.structs.replace(item, root_gb=2, memory_mb=160)
+    rig.be(bigger, "shutdown", memory_mb=160)
+    assert inspect(home.disk, "qcow2").virtual_size == 2 * 1024**3
+    rig.be(item, "shutdown", memory_mb=128)
+    assert inspect(home.disk, "qcow2").virtual_size == 2 * 1024**3, "a disk never shrinks"
+    rig.be(msgspec.structs.replace(item, rescue_image=tiny(guest)), "shutdown", rescue=True)
+    assert home.rescue_disk.exists()
+    rig.be(item, "shutdown", rescue=False)
+    assert not home.rescue_disk.exists()
+    assert home.disk.stat().st_ino == first
+    rig.be(msgspec.structs.replace(item, build=2), "shutdown", build=2)
+    assert inspect(home.disk, "qcow2").virtual_size == 1024**3
+    released = rig.root / "released"
+    rig.guests.actions.release_disk(item, released)
+    other = server(guest, rig, power_state="shutdown", image=None, source_disk=str(released))
+    rig.be(other, "shutdown")
+    assert not released.exists(), "the disk was taken over"
+
+
+def test_a_build_that_fails_says_why_and_a_better_wish_succeeds(rig: Rig, guest: Path) -> None:
+    item = server(guest, rig, power_state="shutdown")
+    missing = ImageRef(id="none", path=str(rig.root / "none"), disk_format="qcow2", size=1)
+    outcome = rig.be(msgspec.structs.replace(item, image=missing), "error")
+    assert "is not there" in outcome.reason
+    small = msgspec.structs.replace(
+        item, image=msgspec.structs.replace(tiny(guest), disk_format="raw", id="raw")
+    )
+    rig.be(small, "shutdown")
+
+
+def test_what_is_not_there_is_refused_in_words(rig: Rig, guest: Path) -> None:
+    item = server(guest, rig, power_state="shutdown")
+    rig.be(item, "shutdown")
+    with pytest.raises(GuestError, match="is not running"):
+        rig.guests.actions.console_target(item.key, "novnc")
