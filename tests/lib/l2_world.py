@@ -159,7 +159,6 @@ class Guests:
 
     def connects(self, source: Guest, address: str, port: int, *, size: int = 100_000) -> bool:
         """Send ``size`` bytes by TCP and get them back: more than fits a few packets, so checksums matter."""
-        script = (
-            f"head -c {size} /dev/zero | timeout 4 busybox nc -w 3 {address} {port} | head -c {size} | wc -c"
-        )
+        target = f"TCP:[{address}]:{port}" if ":" in address else f"TCP:{address}:{port}"
+        script = f"head -c {size} /dev/zero | socat -t3 - {target},connect-timeout=2 2>/dev/null | wc -c"
         return self.host.sh(script, source.namespace, check=False).strip() == str(size)
