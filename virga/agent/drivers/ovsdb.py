@@ -109,7 +109,9 @@ class SwitchDriver:
             return [*self._apply_bridges(), *self._apply_ports()]
         finally:
             with self._lock:
-                self._applying = False
+                self._applying, again = False, self._touched
+            if again:
+                self._wake()
 
     def prune(self) -> Sequence[Failure]:
         """Idempotent: ports with our mark that nobody wants go, in one transaction."""
