@@ -101,7 +101,8 @@ class Cloud:
     def up(self) -> None:
         """Start what does not run, until the API answers. On failure nothing of this start stays."""
         checks.require(self.settings)
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o700)
         with self.locked(), self._machine_locked():
             was_running = self.running
             try:
@@ -157,6 +158,12 @@ class Cloud:
 
     def _make_hosts(self, around: dict[str, str]) -> None:
         self.detected = detect.detect(self.settings, self.directory / "detected.json")
+        for lack in self.detected.lacks:
+            if lack.essential or (lack.needed_for == "the hybrid plug" and self.settings.plug == "hybrid"):
+                raise CheckError(
+                    f"The kernel of this machine lacks {lack.name}, which is needed for {lack.needed_for}: "
+                    "use a kernel that has it, or `virga up --dataplane fake`."
+                )
         mtu = self.settings.physical_mtu
         for host in self.existing_hosts():
             if host.number > self.settings.hosts:

@@ -6,11 +6,13 @@ import contextlib
 import fcntl
 import os
 import platform
+import shutil
 import tempfile
 from pathlib import Path
 
 import msgspec
 
+from virga.lab.kernel import Lack, lacks
 from virga.lib.run import CommandError, run
 from virga.settings import Settings
 
@@ -34,6 +36,7 @@ class Detected(msgspec.Struct, frozen=True, kw_only=True):
     accelerator: Choice
     iptables: Choice
     reflink: Choice
+    lacks: list[Lack] = []
 
     @property
     def lines(self) -> list[tuple[str, Choice]]:
@@ -49,12 +52,14 @@ def detect(settings: Settings, remembered: Path | None = None) -> Detected:
     """Look at the machine, or remember. Settings that are not ``auto`` win over what was found."""
     found = _recall(remembered) if remembered else None
     if found is None:
+        kind = iptables()
         found = Detected(
             machine=_machine(),
             datapath=datapath(),
             accelerator=accelerator(),
-            iptables=iptables(),
+            iptables=kind,
             reflink=reflink(settings.state_dir),
+            lacks=lacks(kind.value) if os.geteuid() == 0 else [],
         )
         if remembered:
             remembered.write_bytes(msgspec.json.encode(found))
@@ -156,8 +161,6 @@ def _works(*argv: str) -> bool:
 
 
 def _has(command: str) -> bool:
-    import shutil
-
     return shutil.which(command) is not None
 
 

@@ -62,20 +62,26 @@ def provision(settings: Settings, outside_cidr: str, guest: Path, say: Say) -> N
     done = settings.state_dir / "provisioned"
     have = set(json.loads(done.read_text())) if done.exists() else set()
     wire = Wire(settings, accounts(settings)[0])
-    steps: list[tuple[str, str, Callable[[], bool]]] = [
+    steps: list[tuple[str, str, Callable[[], None]]] = [
         ("flavors", "Making flavors", lambda: _flavors(wire)),
         ("public", "Making the public network", lambda: _public(wire, outside_cidr)),
         ("image", "Publishing the guest image", lambda: _images(wire, guest)),
     ]
     for name, sentence, step in steps:
-        if name not in have:
-            say(sentence)
-            if step():
-                have.add(name)
-                done.write_text(json.dumps(sorted(have)))
+        if name in have:
+            continue
+        if name == "image" and not (guest / GUEST_FILES[0].file).exists():
+            say(
+                f"There is no guest image in {guest}: `make guest` builds it, the next `virga up` publishes it"
+            )
+            continue
+        say(sentence)
+        step()
+        have.add(name)
+        done.write_text(json.dumps(sorted(have)))
 
 
-def _flavors(wire: Wire) -> bool:
+def _flavors(wire: Wire) -> None:
     present = {flavor["name"] for flavor in wire.get("/compute/v2.1/flavors", is_public="None")["flavors"]}
     for flavor in FLAVORS:
         if flavor.name in present:
@@ -85,10 +91,9 @@ def _flavors(wire: Wire) -> bool:
         if flavor.extra_specs:
             specs = {"extra_specs": dict(flavor.extra_specs)}
             wire.post(f"/compute/v2.1/flavors/{made['id']}/os-extra_specs", specs)
-    return True
 
 
-def _public(wire: Wire, cidr: str) -> bool:
+def _public(wire: Wire, cidr: str) -> None:
     network = _only(wire.get("/network/v2.0/networks", name="public")["networks"])
     if network is None:
         body = {
@@ -99,7 +104,7 @@ def _public(wire: Wire, cidr: str) -> bool:
         }
         network = wire.post("/network/v2.0/networks", {"network": body})["network"]
     if wire.get("/network/v2.0/subnets", network_id=network["id"])["subnets"]:
-        return True
+        return
     addresses = ipaddress.ip_network(cidr)
     # The lower addresses are left to people who give some by hand to things outside the cloud.
     first = 10 if addresses.num_addresses >= 64 else 2
@@ -113,22 +118,17 @@ def _public(wire: Wire, cidr: str) -> bool:
         "allocation_pools": [{"start": str(addresses[first]), "end": str(addresses[-2])}],
     }
     wire.post("/network/v2.0/subnets", {"subnet": body})
-    return True
 
 
 def _only(found: list[dict[str, Any]]) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def _images(wire: Wire, guest: Path) -> bool:
-    """False when the guest is not built (yet): the next start looks again."""
-    if not (guest / GUEST_FILES[0].file).exists():
-        return False
+def _images(wire: Wire, guest: Path) -> None:
     ids: dict[str, str] = {}
     for one in GUEST_FILES:
         if (guest / one.file).exists():
             ids[one.image] = _image(wire, one, guest / one.file, ids)
-    return True
 
 
 def _image(wire: Wire, one: GuestFile, file: Path, ids: dict[str, str]) -> str:
