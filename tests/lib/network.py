@@ -81,9 +81,11 @@ class NetworkCloud:
     def request(
         self, who: str, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        return asyncio.run(self._request(who, method, path, body, headers or {}))
+        return asyncio.run(self.ask(who, method, path, body, headers or {}))
 
-    async def _request(self, who: str, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+    async def ask(
+        self, who: str, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Answer:
         path, _, query = ("/v2.0" + path).partition("?")
         payload = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
         sent: list[dict[str, Any]] = []
@@ -94,7 +96,7 @@ class NetworkCloud:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        pairs = {"x-auth-token": who, "host": "cloud", **headers}
+        pairs = {"x-auth-token": who, "host": "cloud", **(headers or {})}
         scope = {
             "type": "http",
             "method": method,

@@ -1,72 +1,144 @@
-"""From committed changes to what each host must learn.
+"""Which items each host must have, and what changed since a revision.
 
-The feed reads the outbox by number, lets the compilers say what the touched objects reach, compares
-with what the hosts already must look like, and hands out the difference. Several changes that are
-waiting are compiled together.
+Per host a dictionary of items, rebuilt from the database at start and kept up by the changes that
+transactions announce. Only objects that were touched are read again, and only slots that they
+reach are compiled again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 from sqlalchemy import delete, func, select
 
+from virga.contract.items import AnyItem, Item
 from virga.contract.messages import State
 from virga.db.outbox import change
 from virga.db.tx import Tx
-from virga.desired.registry import Registry, Scope
-from virga.desired.view import Operation, View
-from virga.settings import Settings
+from virga.desired.source import Slot, Source
 
+Key = tuple[str, str]
+"""Kind and key of an item."""
+
+KEPT_REMOVALS = 20_000
 KEPT_CHANGES = 10_000
-"""Rows of the outbox that stay, for people who ask what changed lately."""
+
+
+@dataclass
+class HostItems:
+    """What one host must have, with the revision at which each item became so."""
+
+    items: dict[Key, Item] = field(default_factory=dict)
+    changed: dict[Key, int] = field(default_factory=dict)
+    removed: dict[Key, int] = field(default_factory=dict)
+    floor: int = 0
+    """Removals up to this revision are forgotten: an agent that is behind it gets everything."""
+
+    def put(self, key: Key, item: Item | None, revision: int) -> bool:
+        """True if that is news."""
+        if self.items.get(key) == item:
+            return False
+        # Moved to the end, so that a delta is the tail of the dictionary and not a search through it.
+        self.changed.pop(key, None)
+        if item is None:
+            del self.items[key]
+            self.removed[key] = revision
+            self._forget()
+        else:
+            self.items[key] = item
+            self.removed.pop(key, None)
+            self.changed[key] = revision
+        return True
+
+    def _forget(self) -> None:
+        if len(self.removed) > KEPT_REMOVALS:
+            oldest = list(self.removed.items())[: KEPT_REMOVALS // 2]
+            self.floor = oldest[-1][1]
+            for key, _ in oldest:
+                del self.removed[key]
 
 
 class Feed:
-    """Owns the view. Its methods run in a reading transaction, one at a time."""
+    """The desired state of all hosts. Not thread-safe: the hub lets one thread in at a time."""
 
-    def __init__(self, registry: Registry, settings: Settings) -> None:
-        self.view = View()
-        self._registry = registry
-        self._settings = settings
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.epoch = uuid.uuid4().hex
+        self.revision = 0
+        self.hosts: dict[str, HostItems] = {}
+        self._sources = sources
 
-    def rebuild(self, tx: Tx) -> None:
-        """Compile everything: once, when the control plane starts."""
-        scope = Scope(tx, self.view, self._settings)
-        newest = tx.scalar(select(func.max(change.c.revision))) or 0
-        for room in self._registry.rooms:
-            if room.everything is not None:
-                self.view.apply(room.everything(scope), newest)
-        self.view.revision = newest
+    def start(self, tx: Tx) -> None:
+        """Read the whole cloud."""
+        self.revision = int(tx.scalar(select(func.max(change.c.revision))) or 0)
+        for source in self._sources:
+            source.load(tx)
+        self._settle()
 
-    def advance(self, tx: Tx) -> dict[str, State]:
-        """Compile what was touched since the last time; the deltas by host."""
-        rows = tx.all(
-            select(change.c.revision, change.c.kind, change.c.object_id)
-            .where(change.c.revision > self.view.revision)
-            .order_by(change.c.revision)
-        )
+    def refresh(self, tx: Tx) -> set[str]:
+        """Follow what was announced since the last time; the hosts that have news."""
+        rows = tx.all(select(change).where(change.c.revision > self.revision).order_by(change.c.revision))
         if not rows:
-            return {}
-        touched: dict[str, set[str]] = {}
-        for row in rows:
-            touched.setdefault(row.kind, set()).add(row.object_id)
-        return self.view.apply(self._operations(tx, touched), rows[-1].revision)
+            return set()
+        touched = dict.fromkeys((row.kind, row.object_id) for row in rows)
+        for kind, object_id in touched:
+            for source in self._sources:
+                if kind in source.touches:
+                    source.touched(tx, kind, object_id)
+        self.revision = rows[-1].revision
+        return self._settle()
 
-    def _operations(self, tx: Tx, touched: dict[str, set[str]]) -> Iterable[Operation]:
-        scope = Scope(tx, self.view, self._settings)
-        operations: list[Operation] = []
-        for kind, ids in touched.items():
-            for compiler in self._registry.changed(kind):
-                operations += compiler(scope, frozenset(ids))
-        return operations
+    def _settle(self) -> set[str]:
+        news: set[str] = set()
+        for source in self._sources:
+            for slot, item in source.settle().items():
+                if self._put(slot, item):
+                    news.add(slot.host)
+        return news
+
+    def _put(self, slot: Slot, item: Item | None) -> bool:
+        host = self.hosts.get(slot.host)
+        if host is None:
+            if item is None:
+                return False
+            host = self.hosts[slot.host] = HostItems()
+        return host.put((slot.kind, slot.key), item, self.revision)
+
+    def full(self, host: str) -> State:
+        """Everything the host must have."""
+        items = self.hosts[host].items.values() if host in self.hosts else ()
+        return State(
+            epoch=self.epoch, revision=self.revision, full=True, items=cast(list[AnyItem], list(items))
+        )
+
+    def since(self, host: str, epoch: str, revision: int) -> State | None:
+        """What changed after ``revision``; everything for an agent of another epoch; None for nothing."""
+        held = self.hosts.get(host)
+        if epoch != self.epoch or revision > self.revision or (held is not None and revision < held.floor):
+            return self.full(host)
+        if held is None:
+            return None
+        keys = _tail(held.changed, revision)
+        removed = _tail(held.removed, revision)
+        if not keys and not removed:
+            return None
+        items: list[Any] = [held.items[key] for key in keys]
+        return State(epoch=self.epoch, revision=self.revision, items=items, removed=removed)
 
 
-def prune(keep: int = KEPT_CHANGES) -> Callable[[Tx], None]:
-    """Forget announcements that everybody has long heard."""
+def _tail(revisions: dict[Key, int], after: int) -> list[Key]:
+    """Keys whose revision is later, in order; the newest are at the end."""
+    found: list[Key] = []
+    for key in reversed(revisions):
+        if revisions[key] <= after:
+            break
+        found.append(key)
+    return found[::-1]
 
-    def act(tx: Tx) -> None:
-        newest = tx.scalar(select(func.max(change.c.revision))) or 0
-        tx.execute(delete(change).where(change.c.revision <= newest - keep))
 
-    return act
+def prune(tx: Tx) -> None:
+    """Forget announcements that every feed has read long ago."""
+    newest = int(tx.scalar(select(func.max(change.c.revision))) or 0)
+    tx.execute(delete(change).where(change.c.revision <= newest - KEPT_CHANGES))

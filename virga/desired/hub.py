@@ -1,255 +1,262 @@
-"""The control plane's end of the bus: agents connect, learn what must be, report what is, are called.
+"""Where agents connect: sends each host the items that must be so, carries calls, takes reports.
 
-Everything here runs on the event loop; rows are read and written in the workers' threads.
+A connection remembers which revision it has sent. When a host has news its connection is woken and
+sends what came since, so that a slow agent gets fewer and larger deltas, never a growing queue.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
-import uuid
-from collections.abc import AsyncIterator
-from typing import Any, Protocol
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from virga.api.context import CallError, Workers
 from virga.bus.frames import Decoder, FrameError, encode
-from virga.contract.messages import AnyMessage, Call, Heartbeat, Hello, Reply, Reports, State
-from virga.db.engine import Database
+from virga.contract.messages import AnyMessage, Call, Heartbeat, Hello, Reply, Report, Reports
 from virga.db.tx import Tx
-from virga.desired import rooms
 from virga.desired.feed import Feed, prune
-from virga.desired.registry import Registry
 from virga.lib.log import log_for
-from virga.settings import Settings
 
 log = log_for("virga.hub")
 
+READ_SIZE = 256 * 1024
 PRUNE_EVERY_S = 300.0
 
-
-class CloudParts(Protocol):
-    """What the hub needs of the control plane."""
-
-    settings: Settings
-    database: Database
-    workers: Workers
+TakeReports = Callable[[Tx, str, list[Report]], None]
+TakeHeartbeat = Callable[[Tx, Heartbeat], None]
+Answer = Callable[[str, bytes], Awaitable[Any]]
+"""Host and raw arguments of an agent's call to the result; raises CallError."""
 
 
-@contextlib.asynccontextmanager
-async def running(cloud: CloudParts) -> AsyncIterator[Hub]:
-    """A hub that listens at ``DIR/bus.sock`` and follows the outbox, until the block ends."""
-    hub = Hub(cloud.workers, cloud.settings, Registry(rooms.ROOMS))
-    await cloud.workers.read(hub.feed.rebuild)
-    cloud.database.on_announce.append(hub.notify)
-    path = cloud.settings.state_dir / "bus.sock"
-    path.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(hub.attach, path, limit=1 << 20)
-    path.chmod(0o600)
-    following = asyncio.create_task(hub.follow())
-    try:
-        yield hub
-    finally:
-        following.cancel()
-        server.close()
-        await hub.close()
-        await asyncio.gather(following, return_exceptions=True)
-        path.unlink(missing_ok=True)
+@dataclass
+class Connection:
+    """One agent."""
+
+    writer: asyncio.StreamWriter
+    host: str = ""
+    epoch: str = ""
+    sent: int = 0
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class _Peer:
-    """One connected agent."""
+@dataclass
+class Waiting:
+    """A call that has no reply yet."""
 
-    def __init__(self, host: str, writer: asyncio.StreamWriter) -> None:
-        self.host = host
-        self.writer = writer
-        self.waiting: dict[str, asyncio.Future[bytes]] = {}
-
-    def send(self, message: AnyMessage) -> None:
-        self.writer.write(encode(message))
+    host: str
+    call: Call
+    reply: asyncio.Future[Reply]
 
 
 class Hub:
-    """Connections by host, and the feed behind them."""
+    """The control plane's end of the bus."""
 
-    def __init__(self, workers: Workers, settings: Settings, registry: Registry) -> None:
-        self.feed = Feed(registry, settings)
-        self.epoch = uuid.uuid4().hex
+    def __init__(
+        self,
+        feed: Feed,
+        workers: Workers,
+        take_reports: TakeReports,
+        take_heartbeat: TakeHeartbeat,
+        answers: Mapping[str, Answer] | None = None,
+        path: Path | None = None,
+    ) -> None:
+        self.feed = feed
+        self.answers = dict(answers or {})
         self._workers = workers
-        self._settings = settings
-        self._registry = registry
-        self._peers: dict[str, _Peer] = {}
+        self._take_reports, self._take_heartbeat = take_reports, take_heartbeat
+        self._path = path
+        self._connections: dict[str, Connection] = {}
+        self._waiting: dict[str, Waiting] = {}
+        self._news = asyncio.Event()
+        self._feed_lock = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wake = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._advancing = asyncio.Lock()
 
-    # -- changes out -----------------------------------------------------------------------------
+    @property
+    def hosts(self) -> set[str]:
+        """Hosts whose agents are connected."""
+        return set(self._connections)
+
+    # --- life
+
+    async def start(self) -> None:
+        """Read the whole desired state, listen, follow changes."""
+        self._loop = asyncio.get_running_loop()
+        await self._workers.read(self.feed.start)
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+            old = os.umask(0o077)
+            try:
+                self._server = await asyncio.start_unix_server(self._serve, self._path)
+            finally:
+                os.umask(old)
+        self._spawn(self._follow())
+        self._news.set()
+
+    async def stop(self) -> None:
+        """Say nothing more; agents keep their hosts as they are."""
+        if self._server is not None:
+            self._server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for waiting in self._waiting.values():
+            waiting.reply.cancel()
 
     def notify(self) -> None:
-        """Something was announced; from any thread."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake.set)
+        """Something was announced; from any thread (see Database.on_announce)."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._news.set)
 
-    async def follow(self) -> None:
-        """Until cancelled: send each host what changed for it."""
+    def local(self) -> socket.socket:
+        """The agent's end of a connection inside this process."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        self._spawn(self._serve_socket(ours))
+        return theirs
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _follow(self) -> None:
+        pruned = time.monotonic()
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), PRUNE_EVERY_S)
-            if not self._wake.is_set():
-                await self._workers.write(prune())
-                continue
-            self._wake.clear()
+            await self._news.wait()
+            self._news.clear()
             try:
-                await self._advance()
+                async with self._feed_lock:
+                    hosts = await self._workers.read(self.feed.refresh)
+                for host in hosts & self._connections.keys():
+                    self._connections[host].wake.set()
+                if time.monotonic() - pruned > PRUNE_EVERY_S:
+                    pruned = time.monotonic()
+                    await self._workers.write(prune)
             except Exception:
-                log.exception("the feed failed; it starts again from the rows")
-                await self._start_over()
+                log.exception("following changes failed")
+                asyncio.get_running_loop().call_later(1, self._news.set)
 
-    async def _advance(self) -> None:
-        async with self._advancing:
-            for host, state in (await self._workers.read(self.feed.advance)).items():
-                peer = self._peers.get(host)
-                if peer is not None:
-                    peer.send(msgspec.structs.replace(state, epoch=self.epoch))
+    # --- one connection
 
-    async def _start_over(self) -> None:
-        """Forget the view, compile everything, and send every agent its full state: nothing stays half told."""
-        async with self._advancing:
-            self.feed = Feed(self._registry, self._settings)
-            await self._workers.read(self.feed.rebuild)
-            self.epoch = uuid.uuid4().hex
-            for peer in self._peers.values():
-                peer.send(self._state_for(peer.host, "", 0))
+    async def _serve_socket(self, ours: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=ours)
+        await self._serve(reader, writer)
 
-    # -- agents in -------------------------------------------------------------------------------
-
-    def attach_socket(self, connection: socket.socket) -> None:
-        """Serve an agent of this very process, at the other end of a socket pair; from any thread."""
-
-        async def serve() -> None:
-            reader, writer = await asyncio.open_connection(sock=connection)
-            await self.attach(reader, writer)
-
-        asyncio.run_coroutine_threadsafe(serve(), self._loop)
-
-    async def attach(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one agent until it hangs up."""
-        decoder, peer = Decoder(), None
-        try:
-            while data := await reader.read(1 << 20):
-                for message in decoder.feed(data):
-                    if isinstance(message, Hello):
-                        peer = await self._welcome(message, writer)
-                    elif peer is not None:
-                        await self._hear(peer, message)
-        except (ConnectionError, FrameError) as problem:
-            log.warning("connection to an agent broke", host=peer.host if peer else "", reason=str(problem))
-        finally:
-            self._forget(peer)
-            writer.close()
-
-    async def _welcome(self, hello: Hello, writer: asyncio.StreamWriter) -> _Peer:
-        peer = _Peer(hello.host, writer)
-        async with self._advancing:
-            before = self._peers.get(hello.host)
-            if before is not None:
-                before.writer.close()
-            self._peers[hello.host] = peer
-            peer.send(self._state_for(hello.host, hello.epoch, hello.revision))
-        log.info("agent connected", host=hello.host, epoch=hello.epoch, revision=hello.revision)
-        return peer
-
-    def _state_for(self, host: str, epoch: str, revision: int) -> State:
-        view = self.feed.view
-        state = view.since(host, revision) if epoch == self.epoch else view.full(host)
-        return msgspec.structs.replace(state, epoch=self.epoch)
-
-    def _forget(self, peer: _Peer | None) -> None:
-        if peer is None:
-            return
-        if self._peers.get(peer.host) is peer:
-            del self._peers[peer.host]
-        for future in peer.waiting.values():
-            if not future.done():
-                future.set_exception(CallError(f"The agent of {peer.host} went away.", "unreachable"))
-
-    async def _hear(self, peer: _Peer, message: AnyMessage) -> None:
-        if isinstance(message, Reports):
-            await self._workers.write(lambda tx: self._report(tx, peer.host, message))
-        elif isinstance(message, Heartbeat):
-            await self._workers.write(lambda tx: self._heartbeat(tx, message))
-        elif isinstance(message, Reply):
-            future = peer.waiting.pop(message.id, None)
-            if future is not None and not future.done():
-                if message.error:
-                    future.set_exception(CallError(message.error, message.error_type or "error"))
-                else:
-                    future.set_result(bytes(message.result))
-        elif isinstance(message, Call):
-            task = asyncio.create_task(self._answer(peer, message))
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Connection(writer)
+        decoder = Decoder()
+        task = asyncio.current_task()
+        if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-
-    def _report(self, tx: Tx, host: str, message: Reports) -> None:
-        for report in message.reports:
-            handler = self._registry.reports.get(report.kind)
-            if handler is not None:
-                handler(tx, self._settings, host, report)
-
-    def _heartbeat(self, tx: Tx, message: Heartbeat) -> None:
-        for room in self._registry.rooms:
-            if room.heartbeat is not None:
-                room.heartbeat(tx, self._settings, message)
-
-    async def _answer(self, peer: _Peer, call: Call) -> None:
-        """A call that an agent makes: what a guest asked the metadata service, say."""
-        answer = self._registry.answers.get(call.method)
-        if answer is None:
-            peer.send(
-                Reply(id=call.id, error=f"There is no method {call.method}.", error_type="unknown_method")
-            )
-            return
+        sender: asyncio.Task[None] | None = None
         try:
-            result = await self._workers.write(
-                lambda tx: answer(tx, self._settings, peer.host, bytes(call.arguments)), call.request_id
-            )
-        except Exception as problem:
-            log.exception("a call of an agent failed", host=peer.host, method=call.method)
-            peer.send(Reply(id=call.id, error=str(problem), error_type=type(problem).__name__))
-        else:
-            peer.send(Reply(id=call.id, result=msgspec.Raw(msgspec.json.encode(result))))
+            while data := await reader.read(READ_SIZE):
+                for message in decoder.feed(data):
+                    if isinstance(message, Hello):
+                        sender = self._hello(connection, message, sender)
+                    else:
+                        await self._received(connection, message)
+        except (FrameError, ConnectionError) as problem:
+            log.warning("connection of an agent ended", host=connection.host, reason=str(problem))
+        finally:
+            if sender is not None:
+                sender.cancel()
+            if self._connections.get(connection.host) is connection:
+                del self._connections[connection.host]
+            writer.close()
 
-    # -- calls out -------------------------------------------------------------------------------
+    def _hello(
+        self, connection: Connection, message: Hello, sender: asyncio.Task[None] | None
+    ) -> asyncio.Task[None]:
+        if sender is not None:
+            sender.cancel()
+        log.info("agent connected", host=message.host, revision=message.revision)
+        connection.host, connection.epoch, connection.sent = message.host, message.epoch, message.revision
+        self._connections[message.host] = connection
+        connection.wake.set()
+        for waiting in self._waiting.values():
+            if waiting.host == message.host:
+                connection.writer.write(encode(waiting.call))
+        return asyncio.create_task(self._send_states(connection))
+
+    async def _send_states(self, connection: Connection) -> None:
+        """Deltas as they come; each carries all that the agent does not have yet."""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await connection.wake.wait()
+                connection.wake.clear()
+                async with self._feed_lock:
+                    state = self.feed.since(connection.host, connection.epoch, connection.sent)
+                    connection.epoch, connection.sent = self.feed.epoch, self.feed.revision
+                if state is None:
+                    continue
+                connection.writer.write(encode(state))
+                await connection.writer.drain()
+
+    async def _received(self, connection: Connection, message: AnyMessage) -> None:
+        try:
+            if isinstance(message, Reply):
+                waiting = self._waiting.get(message.id)
+                if waiting is not None and not waiting.reply.done():
+                    waiting.reply.set_result(message)
+            elif isinstance(message, Heartbeat):
+                await self._workers.write(lambda tx: self._take_heartbeat(tx, message))
+            elif isinstance(message, Reports):
+                await self._workers.write(lambda tx: self._take_reports(tx, connection.host, message.reports))
+            elif isinstance(message, Call):
+                self._spawn(self._answer(connection, message))
+        except Exception:
+            log.exception("a message of an agent was not understood", host=connection.host)
+
+    async def _answer(self, connection: Connection, call: Call) -> None:
+        answer = self.answers.get(call.method)
+        try:
+            if answer is None:
+                raise CallError(f"there is no call {call.method!r}", kind="unknown")
+            result = await answer(connection.host, bytes(call.arguments))
+            reply = Reply(id=call.id, result=msgspec.Raw(msgspec.json.encode(result)))
+        except CallError as problem:
+            reply = Reply(id=call.id, error=str(problem), error_type=problem.kind)
+        except Exception as problem:
+            log.exception("answering an agent failed", host=connection.host, method=call.method)
+            reply = Reply(id=call.id, error=f"{type(problem).__name__}: {problem}", error_type="error")
+        connection.writer.write(encode(reply))
+
+    # --- calls to agents
 
     async def call(
         self, host: str, method: str, arguments: Any, *, call_id: str, request_id: str, timeout_s: float
     ) -> bytes:
-        """Ask the agent of ``host``; raw JSON of the result. Raises CallError."""
-        peer = self._peers.get(host)
-        if peer is None:
-            raise CallError(f"No agent of {host} is connected.", "unreachable")
-        future: asyncio.Future[bytes] = self._loop.create_future()
-        peer.waiting[call_id] = future
+        """Ask the agent of ``host``; an agent that is away gets the call when it returns in time."""
         raw = msgspec.Raw(msgspec.json.encode(arguments))
-        peer.send(Call(id=call_id, method=method, arguments=raw, request_id=request_id, timeout_s=timeout_s))
+        call = Call(id=call_id, method=method, arguments=raw, request_id=request_id, timeout_s=timeout_s)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[call_id] = Waiting(host, call, future)
+        connection = self._connections.get(host)
+        if connection is not None:
+            connection.writer.write(encode(call))
         try:
-            return await asyncio.wait_for(future, timeout_s)
+            reply = await asyncio.wait_for(future, timeout_s)
         except TimeoutError:
-            raise CallError(f"{method} on {host} did not end within {timeout_s:g} s.", "timeout") from None
+            kind = "timeout" if host in self._connections else "unreachable"
+            raise CallError(
+                f"host {host} did not answer {method} within {timeout_s:g} s", kind=kind
+            ) from None
         finally:
-            peer.waiting.pop(call_id, None)
-
-    def connected(self) -> list[str]:
-        """Hosts whose agent is connected."""
-        return sorted(self._peers)
-
-    async def close(self) -> None:
-        """Hang up on all agents."""
-        for peer in list(self._peers.values()):
-            peer.writer.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._waiting.pop(call_id, None)
+        if reply.error:
+            raise CallError(reply.error, kind=reply.error_type or "error")
+        return bytes(reply.result)

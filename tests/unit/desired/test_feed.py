@@ -1,129 +1,116 @@
-"""The feed: deltas in proportion to what changed, tombstones, and the same end whatever the road."""
+"""The feed: what reaches which host, and that following changes ends where reading everything ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sqlalchemy import Column, MetaData, String, Table, delete, select
 
-from virga.contract.items import Network
-from virga.contract.messages import State
-from virga.db.engine import Database
-from virga.db.metadata import metadata
-from virga.db.outbox import change, job
+from tests.lib.network import NetworkCloud
+from virga.contract import items
 from virga.desired.feed import Feed
-from virga.desired.registry import Registry, Room, Scope
-from virga.desired.view import Drop, Operation, Put
-from virga.settings import Settings
-
-own = MetaData()
-thing = Table("thing", own, Column("id", String(36), primary_key=True), Column("host", String(36)))
+from virga.desired.network_source import NetworkSource
 
 
-def _changed(scope: Scope, ids: frozenset[str]) -> Iterable[Operation]:
-    rows = {row.id: row for row in scope.tx.all(select(thing).where(thing.c.id.in_(ids)))}
-    for key in ids:
-        row = rows.get(key)
-        for host in scope.view.holders(Network, key):
-            if row is None or row.host != host:
-                yield Drop(host, "network", key)
-        if row is not None:
-            yield Put(row.host, Network(key=key, network_type="vlan"))
-
-
-def _everything(scope: Scope) -> Iterable[Operation]:
-    for row in scope.tx.all(select(thing)):
-        yield Put(row.host, Network(key=row.id, network_type="vlan"))
-
-
-class World:
-    def __init__(self) -> None:
-        self.database = Database("sqlite://")
-        metadata.create_all(self.database.engine(), tables=[change, job])
-        own.create_all(self.database.engine())
-        self.registry = Registry([Room(changed={"thing": _changed}, everything=_everything)])
-        self.feed = Feed(self.registry, Settings())
-
-    def place(self, key: str, host: str | None) -> None:
-        """Put a thing on a host, move it there, or (None) delete it."""
-
-        def act(tx):  # type: ignore[no-untyped-def]
-            tx.execute(delete(thing).where(thing.c.id == key))
-            if host is not None:
-                tx.execute(thing.insert().values(id=key, host=host))
-            tx.touch("thing", key)
-
-        self.database.write(act)
-
-    def advance(self) -> dict[str, State]:
-        return self.database.read(self.feed.advance)
+def a_feed() -> Feed:
+    return Feed([NetworkSource("openstacklocal", 86400)])
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    made = World()
+def cloud() -> Iterator[NetworkCloud]:
+    made = NetworkCloud()
+    made.host("host1")
+    made.host("host2", "network")
     yield made
-    made.database.close()
+    made.close()
 
 
-def test_only_the_host_concerned_hears_of_a_change(world: World) -> None:
-    world.place("n1", "host1")
-    world.place("n2", "host2")
-    world.advance()
-    world.place("n3", "host1")
-    deltas = world.advance()
-    assert list(deltas) == ["host1"]
-    assert [item.key for item in deltas["host1"].items] == ["n3"]
-    assert deltas["host1"].full is False
+@pytest.fixture
+def feed(cloud: NetworkCloud) -> Feed:
+    made = a_feed()
+    cloud.database.read(made.start)
+    return made
 
 
-def test_a_move_is_a_removal_and_an_addition(world: World) -> None:
-    world.place("n1", "host1")
-    world.advance()
-    world.place("n1", "host2")
-    deltas = world.advance()
-    assert deltas["host1"].removed == [("network", "n1")]
-    assert [item.key for item in deltas["host2"].items] == ["n1"]
+def refresh(cloud: NetworkCloud, feed: Feed) -> set[str]:
+    return cloud.database.read(feed.refresh)
 
 
-def test_an_unchanged_object_is_no_news(world: World) -> None:
-    world.place("n1", "host1")
-    world.advance()
-    world.place("n1", "host1")
-    assert world.advance() == {}
+def held(feed: Feed, host: str, kind: type[items.Item]) -> dict[str, Any]:
+    return {i.key: i for i in feed.hosts[host].items.values() if isinstance(i, kind)}
 
 
-def test_an_agent_that_was_away_hears_what_it_missed(world: World) -> None:
-    world.place("n1", "host1")
-    world.place("n2", "host1")
-    world.advance()
-    seen = world.feed.view.revision
-    world.place("n1", None)
-    world.place("n3", "host1")
-    world.advance()
-    missed = world.feed.view.since("host1", seen)
-    assert missed.removed == [("network", "n1")]
-    assert [item.key for item in missed.items] == ["n3"]
+def assert_same_as_rebuilt(cloud: NetworkCloud, feed: Feed) -> None:
+    other = a_feed()
+    cloud.database.read(other.start)
+    mine = {host: h.items for host, h in feed.hosts.items() if h.items}
+    assert mine == {host: h.items for host, h in other.hosts.items() if h.items}
 
 
-KEYS = st.sampled_from(["a", "b", "c"])
-HOSTS = st.sampled_from(["h1", "h2", None])
+def a_network(cloud: NetworkCloud) -> str:
+    network = cloud.post("alice", "/networks", {"network": {}})
+    body = {"network_id": network["id"], "ip_version": 4, "cidr": "10.0.0.0/24"}
+    cloud.post("alice", "/subnets", {"subnet": body})
+    return str(network["id"])
 
 
-@given(st.lists(st.tuples(KEYS, HOSTS, st.booleans()), max_size=12))
-def test_the_view_depends_on_the_rows_not_on_the_road(steps: list[tuple[str, str | None, bool]]) -> None:
-    world = World()
-    for key, host, advance in steps:
-        world.place(key, host)
-        if advance:
-            world.advance()
-    world.advance()
-    fresh = Feed(world.registry, Settings())
-    world.database.read(fresh.rebuild)
-    for host in ("h1", "h2"):
-        walked = {item.key for item in world.feed.view.full(host).items}
-        assert walked == {item.key for item in fresh.view.full(host).items}
-    world.database.close()
+def a_port(cloud: NetworkCloud, network_id: str, host: str) -> dict[str, Any]:
+    body = {
+        "network_id": network_id,
+        "device_owner": "compute:nova",
+        "device_id": "x",
+        "binding:host_id": host,
+    }
+    return dict(cloud.post("admin", "/ports", {"port": {**body, "project_id": "p-alice"}}))
+
+
+def test_a_bound_port_brings_its_network_and_group_to_the_host(cloud: NetworkCloud, feed: Feed) -> None:
+    network_id = a_network(cloud)
+    port = a_port(cloud, network_id, "host2")
+    assert refresh(cloud, feed) == {"host1", "host2"}
+    assert list(held(feed, "host2", items.Network)) == [network_id]
+    (made,) = held(feed, "host2", items.Port).values()
+    assert made.device_name == "tap" + port["id"][:11]
+    assert made.fixed_ips[0].prefixlen == 24
+    (group_id,) = port["security_groups"]
+    assert list(held(feed, "host2", items.SecurityGroup)) == [group_id]
+    assert list(held(feed, "host2", items.GroupMember)) == [f"{group_id}/{port['id']}"]
+    assert held(feed, "host1", items.DhcpHost)[port["id"]].hostname == "host-10-0-0-3"
+    assert held(feed, "host2", items.DhcpNetwork) == {}
+    assert_same_as_rebuilt(cloud, feed)
+
+
+def test_a_member_elsewhere_is_news_where_the_group_is_named(cloud: NetworkCloud, feed: Feed) -> None:
+    network_id = a_network(cloud)
+    first = a_port(cloud, network_id, "host2")
+    refresh(cloud, feed)
+    before = feed.revision
+    second = a_port(cloud, network_id, "host1")
+    refresh(cloud, feed)
+    state = feed.since("host2", feed.epoch, before)
+    assert state is not None
+    assert [i.key for i in state.items] == [f"{first['security_groups'][0]}/{second['id']}"]
+    assert_same_as_rebuilt(cloud, feed)
+
+
+def test_what_goes_is_said_to_go(cloud: NetworkCloud, feed: Feed) -> None:
+    network_id = a_network(cloud)
+    port = a_port(cloud, network_id, "host2")
+    refresh(cloud, feed)
+    before = feed.revision
+    cloud.delete("admin", f"/ports/{port['id']}")
+    refresh(cloud, feed)
+    state = feed.since("host2", feed.epoch, before)
+    assert state is not None and not state.items
+    assert {kind for kind, _ in state.removed} == {"port", "network", "security_group", "group_member"}
+    assert_same_as_rebuilt(cloud, feed)
+
+
+def test_an_agent_of_another_epoch_gets_everything(cloud: NetworkCloud, feed: Feed) -> None:
+    a_port(cloud, a_network(cloud), "host2")
+    refresh(cloud, feed)
+    state = feed.since("host2", "another", 3)
+    assert state is not None and state.full
+    assert len(state.items) == 4
+    assert feed.since("host2", feed.epoch, feed.revision) is None

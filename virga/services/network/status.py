@@ -1,0 +1,53 @@
+"""What hosts say of ports, routers and floating IPs, written where the API shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Table, select, update
+
+from virga.contract.messages import Report
+from virga.db.tx import Tx
+from virga.services.network import models, models_l3
+
+
+def port(tx: Tx, host: str, report: Report) -> None:
+    """Only the host that a port is bound to has a say."""
+    table = models.port
+    row = tx.first(select(table).where(table.c.id == report.key))
+    if row is not None and row.host_id == host:
+        _write(tx, table, row, report)
+
+
+def router(tx: Tx, host: str, report: Report) -> None:
+    """A router that could not be realised says why; DOWN by admin state shows as ACTIVE, as Neutron's does."""
+    table = models_l3.router
+    row = tx.first(select(table).where(table.c.id == report.key))
+    if row is not None and row.host == host:
+        _write(tx, table, row, report, "ERROR" if report.status == "ERROR" else "ACTIVE")
+
+
+def floating_ip(tx: Tx, host: str, report: Report) -> None:
+    """ACTIVE only while it is associated: a late report does not wake one that was taken away."""
+    table, routers = models_l3.floating_ip, models_l3.router
+    row = tx.first(select(table).where(table.c.id == report.key))
+    if row is None or row.port_id is None:
+        return
+    if tx.scalar(select(routers.c.host).where(routers.c.id == row.router_id)) == host:
+        _write(tx, table, row, report)
+
+
+def _write(tx: Tx, table: Table, row: Any, report: Report, status: str | None = None) -> None:
+    status = status or report.status
+    if (row.status, row.status_reason) == (status, report.reason):
+        return
+    tx.execute(
+        update(table)
+        .where(table.c.id == row.id)
+        .values(
+            status=status,
+            status_reason=report.reason,
+            updated_at=tx.now,
+            revision_number=table.c.revision_number + 1,
+        )
+    )
