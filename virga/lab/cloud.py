@@ -195,11 +195,9 @@ class Cloud:
         outcome = wait_until(answers_or_ended, self.settings.start_seconds)
         if outcome == "answers":
             return
-        output = self.programs.output(SERVER)
+        said = self._last_words(SERVER)
         why = "ended" if outcome else f"did not answer within {self.settings.start_seconds} s"
-        raise StartError(
-            f"The API server {why}: {_last_line(output)} (see {output} and {self.directory / 'logs'})"
-        )
+        raise StartError(f"The API server {why}: {said} (see `virga logs server`)")
 
     def wait_for_hosts(self) -> None:
         """Until every host's agent has made its bridges. Raises StartError; what runs stays."""
@@ -212,11 +210,19 @@ class Cloud:
 
         if not wait_until(all_ready, self.settings.start_seconds, 0.05):
             name = next(iter(left))
-            output = self.programs.output(f"agent-{name}")
             raise StartError(
                 f"The agent of {name} did not get ready within {self.settings.start_seconds} s: "
-                f"{_last_line(output)} (see {output} and `virga logs {name}`)"
+                f"{self._last_words('agent-' + name)} (see `virga logs {name}`)"
             )
+
+    def _last_words(self, program: str) -> str:
+        """What a program said last of what is wrong: on its standard error, else as an error in its log."""
+        lines = _lines(self.programs.output(program))
+        for text in reversed(_lines(self.directory / "logs" / f"{program}.log")):
+            line = json.loads(text) if text.startswith("{") else {}
+            if not lines and line.get("level") == "error":
+                lines = str(line.get("traceback") or line.get("event")).strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
     # Down
 
@@ -320,12 +326,11 @@ def _write_secret(path: Path, text: str) -> None:
     path.write_text(text + "\n")
 
 
-def _last_line(path: Path) -> str:
+def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(errors="replace").strip().splitlines()
+        return path.read_text(errors="replace").strip().splitlines()
     except OSError:
-        lines = []
-    return lines[-1] if lines else "it said nothing"
+        return []
 
 
 def detected_or_none(directory: Path) -> Detected | None:
