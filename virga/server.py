@@ -125,7 +125,7 @@ class Cloud:
         runner = JobRunner(self.jobs, self.context, self.database.clock)
         self.database.on_announce.append(runner.notify)
         async with contextlib.AsyncExitStack() as stack:
-            hub = _module("virga.desired.hub")
+            hub = _module("virga.desired.wiring")
             if hub is not None:
                 self.hub = await stack.enter_async_context(hub.running(self))
                 if self.settings.dataplane == "fake":

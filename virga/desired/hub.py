@@ -126,6 +126,12 @@ class Hub:
         self._spawn(self._serve_socket(ours))
         return theirs
 
+    def attach_socket(self, ours: socket.socket) -> None:
+        """Serve an agent of this process at the other end of a socket pair; from any thread."""
+        ours.setblocking(False)
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(lambda: self._spawn(self._serve_socket(ours)))
+
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import select
 
 from virga.contract.calls import MetadataAnswer, MetadataRequest
-from virga.contract.items import ImageRef, Instance, Nic
-from virga.contract.messages import Heartbeat, Report
+from virga.contract.items import ImageRef, Instance, Item, Nic
+from virga.contract.messages import Report
 from virga.db.tx import Tx
 from virga.desired import compile_compute
 from virga.desired.compile_compute import ServerRows
-from virga.desired.registry import Room, Scope
-from virga.desired.view import Drop, Operation, Put
-from virga.services.compute import host as hosts
+from virga.desired.source import RowSource
 from virga.services.compute import imaging, metadata, migration_row, networking, report
 from virga.services.compute.models import block_device, server
 from virga.services.image.store import Store
 from virga.settings import Settings
 
 BATCH = 400
+Placed = tuple[str, str, Item]
+"""Server id, host, item."""
 
 
 def instance_items(tx: Tx, settings: Settings, server_ids: Sequence[str]) -> dict[str, dict[str, Instance]]:
@@ -74,42 +74,41 @@ def _image(tx: Tx, settings: Settings, image_id: str | None) -> ImageRef | None:
     )
 
 
-def _put(found: dict[str, dict[str, Instance]]) -> Iterable[Operation]:
-    for by_host in found.values():
+def everything(settings: Settings) -> Callable[[Tx], Iterable[Placed]]:
+    """Reads all servers that a host runs."""
+
+    def read(tx: Tx) -> Iterable[Placed]:
+        rows = tx.all(select(server.c.id).where(server.c.deleted.is_(False), server.c.host.is_not(None)))
+        return _placed(instance_items(tx, settings, [row.id for row in rows]))
+
+    return read
+
+
+def one(settings: Settings) -> Callable[[Tx, str, str], Iterable[Placed]]:
+    """Reads one server again."""
+
+    def read(tx: Tx, kind: str, server_id: str) -> Iterable[Placed]:
+        return _placed(instance_items(tx, settings, [server_id]))
+
+    return read
+
+
+def _placed(found: dict[str, dict[str, Instance]]) -> Iterable[Placed]:
+    for server_id, by_host in found.items():
         for host, item in by_host.items():
-            yield Put(host, item)
+            yield server_id, host, item
 
 
-def _changed(scope: Scope, ids: frozenset[str]) -> Iterable[Operation]:
-    """Servers were touched: the hosts that have a hand in them now learn; those that had one forget."""
-    found = instance_items(scope.tx, scope.settings, sorted(ids))
-    yield from _put(found)
-    for server_id in ids:
-        for host in scope.view.holders(Instance, server_id) - found.get(server_id, {}).keys():
-            yield Drop(host, "instance", server_id)
+def source(settings: Settings) -> RowSource:
+    """Instances, each by its own rows."""
+    return RowSource({"server"}, everything(settings), one(settings))
 
 
-def _everything(scope: Scope) -> Iterable[Operation]:
-    rows = scope.tx.all(select(server.c.id).where(server.c.deleted.is_(False), server.c.host.is_not(None)))
-    yield from _put(instance_items(scope.tx, scope.settings, [row.id for row in rows]))
-
-
-def _on_report(tx: Tx, settings: Settings, host: str, found: Report) -> None:
+def instance_report(tx: Tx, host: str, found: Report) -> None:
+    """What became of an instance."""
     report.report(tx, host, found.key, found.status, found.reason, found.details)
 
 
-def _on_heartbeat(tx: Tx, settings: Settings, beat: Heartbeat) -> None:
-    hosts.heartbeat(tx, beat, settings)
-
-
-def _metadata(tx: Tx, settings: Settings, host: str, arguments: bytes) -> MetadataAnswer:
+def answer_metadata(tx: Tx, settings: Settings, arguments: bytes) -> MetadataAnswer:
+    """``metadata.get``."""
     return metadata.answer(tx, settings, msgspec.json.decode(arguments, type=MetadataRequest))
-
-
-ROOM = Room(
-    changed={"server": _changed},
-    everything=_everything,
-    reports={"instance": _on_report},
-    heartbeat=_on_heartbeat,
-    answers={"metadata.get": _metadata},
-)

@@ -220,7 +220,7 @@ class Cloud:
         lines = _lines(self.programs.output(program))
         for text in reversed(_lines(self.directory / "logs" / f"{program}.log")):
             line = json.loads(text) if text.startswith("{") else {}
-            if not lines and line.get("level") == "error":
+            if not lines and line.get("level") == "error" and "startup failed. Exiting" not in line["event"]:
                 lines = str(line.get("traceback") or line.get("event")).strip().splitlines()
         return lines[-1] if lines else "it said nothing"
 
