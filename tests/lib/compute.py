@@ -76,3 +76,10 @@ def active_server(
 def wait_gone(client: httpx.Client, server_id: str) -> None:
     path = f"/compute/v2.1/servers/{server_id}"
     eventually(lambda: client.get(path).status_code == 404, f"server {server_id} is gone")
+
+
+def act(
+    client: httpx.Client, server_id: str, name: str, argument: object = None, **headers: str
+) -> httpx.Response:
+    """POST an action."""
+    return client.post(f"/compute/v2.1/servers/{server_id}/action", json={name: argument}, headers=headers)

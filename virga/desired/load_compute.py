@@ -50,7 +50,7 @@ def load(tx: Tx, settings: Settings, server_ids: Sequence[str]) -> list[ServerRo
                 server=row,
                 nics=[Nic(**nic) for nic in nics.get(row.id, [])],
                 devices=devices[row.id],
-                image=None if boots else _image(tx, settings, row.image_id),
+                image=None if boots else _image(tx, settings, row.shelved_image_id or row.image_id),
                 kernel=_image(tx, settings, row.kernel_id),
                 ramdisk=_image(tx, settings, row.ramdisk_id),
                 rescue_image=_image(tx, settings, row.rescue_image_id),

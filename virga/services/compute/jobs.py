@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from virga.api.jobs import Job
-from virga.services.compute import build, server_delete
+from virga.services.compute import action_power, action_shelve, build, resize, server_delete, snapshot
 from virga.services.compute.jobs_arguments import ServerJob
 
 JOBS: dict[str, Job] = {
     "compute.build": Job(build.build, ServerJob),
+    "compute.reboot": Job(action_power.reboot_job, ServerJob),
+    "compute.snapshot": Job(snapshot.job, ServerJob),
+    "compute.resize": Job(resize.job, ServerJob),
+    "compute.unshelve": Job(action_shelve.unshelve_job, ServerJob),
     "compute.delete": Job(server_delete.watch, ServerJob),
 }

@@ -42,6 +42,7 @@ server = Table(
     Column("kernel_id", String(255), nullable=False, default=""),
     Column("ramdisk_id", String(255), nullable=False, default=""),
     Column("rescue_image_id", String(36)),
+    Column("shelved_image_id", String(36)),
     Column("key_name", String(255)),
     Column("key_data", Text),
     Column("user_data", Text),

@@ -161,14 +161,17 @@ def _rebuilt(tx: Tx, row: Server, status: str) -> None:
 
 
 def _rebooted(tx: Tx, row: Server, status: str) -> None:
-    """Reboots end with their call; a report alone says nothing, for the guest may not have gone down yet."""
+    """From off to on. A guest that was on is rebooted by a call, and the end of that call ends the task."""
+    if status == "running" and row.vm_state != states.ACTIVE:
+        instance_action.finish(tx, row.id, "compute_reboot_instance")
+        server.save(tx, row.id, vm_state=states.ACTIVE, task_state=None)
 
 
 COMPLEX: dict[str, Callable[[Tx, Server, str], None]] = {
     "spawning": _spawned,
+    "rebuilding": _rebuilt,
     "rebuild_spawning": _rebuilt,
     "resize_finish": resized,
     "resize_reverting": revert_done,
-    "reboot_started": _rebooted,
-    "reboot_started_hard": _rebooted,
+    "rebooting_hard": _rebooted,
 }

@@ -5,15 +5,23 @@ from __future__ import annotations
 from virga.api.faults import Fault, compute_envelope
 from virga.api.routing import Route, ServiceApi
 from virga.services.compute import (
+    action,
+    action_lock,
+    action_power,
+    action_rebuild,
+    action_rescue,
+    action_shelve,
     flavor,
     flavor_access,
     instance_action,
     keypair,
+    resize,
     server_create,
     server_delete,
     server_group,
     server_list,
     server_update,
+    snapshot,
     version,
 )
 from virga.services.compute.faults import page_not_found
@@ -31,11 +39,19 @@ RESOURCES = (
     server_delete,
     server_group,
     instance_action,
+    action_power,
+    action_lock,
+    action_rescue,
+    action_rebuild,
+    action_shelve,
+    resize,
+    snapshot,
 )
 
 
 def routes(settings: Settings) -> list[Route]:
-    return [route for resource in RESOURCES for route in resource.routes(settings)]
+    found = [route for resource in RESOURCES for route in resource.routes(settings)]
+    return [*found, action.fallback()]
 
 
 def _forbidden(fault: Fault) -> Fault:

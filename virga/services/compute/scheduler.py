@@ -270,10 +270,16 @@ def resources_of(flavor: dict[str, Any], boots_from_volume: bool) -> dict[str, i
 
 
 def wish_of(
-    tx: Tx, row: Any, boots_from_volume: bool, *, exclude: Sequence[str] = (), only: str | None = None
+    tx: Tx,
+    row: Any,
+    boots_from_volume: bool,
+    *,
+    exclude: Sequence[str] = (),
+    only: str | None = None,
+    flavor: Any = None,
 ) -> Wish:
     """What the row says that its host must offer."""
-    flavor = row.flavor
+    flavor = flavor or row.flavor
     specs = flavor["extra_specs"]
     hints = row.scheduler_hints or {}
     policy, limit, group_hosts = _group(tx, row)

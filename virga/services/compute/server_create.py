@@ -135,7 +135,7 @@ def _understand(tx: Tx, req: Request, body: dict[str, Any]) -> Order:
         networks=networks,
         values=values,
         count=count,
-        password=asked.get("adminPass") or _password(),
+        password=asked.get("adminPass") or password(),
         tags=list(dict.fromkeys(asked.get("tags") or [])),
         group_id=server_group.check_hint(tx, caller, hints, count),
     )
@@ -336,7 +336,7 @@ def _check_files(tx: Tx, caller: Any, files: list[dict[str, str]]) -> None:
 _PASSWORD_SYMBOLS = ("23456789", "ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghijkmnopqrstuvwxyz")
 
 
-def _password(length: int = 12) -> str:
+def password(length: int = 12) -> str:
     """Random, without characters that look alike, with at least one of each kind."""
     symbols = [secrets.choice(kind) for kind in _PASSWORD_SYMBOLS]
     symbols += [secrets.choice("".join(_PASSWORD_SYMBOLS)) for _ in range(length - len(symbols))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from virga.db.tx import Tx
 from virga.services.compute import instance_action, port_allocation, server, states
 from virga.services.compute.server import Server
+from virga.services.image import image as images
 from virga.services.placement import claim
 
 
@@ -30,4 +31,9 @@ def unshelved(tx: Tx, row: Server, status: str) -> None:
     if status != "running":
         return
     instance_action.finish(tx, row.id, "compute_unshelve_instance")
-    server.save(tx, row.id, vm_state=states.ACTIVE, task_state=None, launched_at=tx.now, source_disk=None)
+    image = images.find(tx, row.shelved_image_id) if row.shelved_image_id else None
+    if image is not None and not image.protected:
+        images.remove(tx, image)
+    server.save(
+        tx, row.id, vm_state=states.ACTIVE, task_state=None, launched_at=tx.now, shelved_image_id=None
+    )

@@ -28,6 +28,10 @@ async def attach_all(ctx: AsyncContext, server_id: str) -> bool:
     return True
 
 
+def snapshot_all(tx: Tx, caller: Any, row: Any, image: Any, name: str) -> None:
+    """An image of a volume-backed server: snapshots of its volumes, named by the image."""
+
+
 def release_all(tx: Tx, server_id: str) -> None:
     """The server goes: detach its volumes, delete those that were to go with it."""
     block_device.remove_all(tx, server_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,8 +119,11 @@ class FakeActions:
         raise GuestError("instances in memory have no console to connect to", "ConsoleTypeUnavailable")
 
     def snapshot(self, item: Instance, target: Path, disk_format: str) -> int:
-        """A small file stands for the disk."""
-        content = b"\0" * 1024 * 1024
+        """A small file stands for the disk: an empty qcow2 of 1 MiB."""
+        header = struct.pack(
+            ">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, 16, 1 << 20, 0, 1, 196608, 65536, 1, 0, 0
+        )
+        content = header.ljust(262144, b"\0") if disk_format == "qcow2" else bytes(1 << 20)
         target.write_bytes(content)
         return len(content)
 

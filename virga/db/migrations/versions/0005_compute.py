@@ -122,6 +122,7 @@ def _compute() -> None:
         sa.Column("kernel_id", sa.String(255), nullable=False),
         sa.Column("ramdisk_id", sa.String(255), nullable=False),
         sa.Column("rescue_image_id", sa.String(36), nullable=True),
+        sa.Column("shelved_image_id", sa.String(36), nullable=True),
         sa.Column("key_name", sa.String(255), nullable=True),
         sa.Column("key_data", sa.Text(), nullable=True),
         sa.Column("user_data", sa.Text(), nullable=True),
