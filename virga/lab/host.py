@@ -123,9 +123,10 @@ class Host:
 
 def _is_guest(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/comm").read_text().startswith("qemu-system")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]
     except OSError:
         return False
+    return b"qemu-system" in command
 
 
 def _forget_boot(directory: Path) -> None:
