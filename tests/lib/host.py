@@ -47,7 +47,10 @@ class Host:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: object, *_: object) -> None:
+        if failed is not None and (self.directory / "agent.log").exists():
+            # Part of what pytest shows of a failed test.
+            print(self.agent_log[-8000:])
         self.close()
 
     # -- commands ----------------------------------------------------------------------------------
@@ -181,9 +184,18 @@ class Host:
         assert self._holder.stdout.readline() == b"ready\n"
         self._start_ovs()
 
+    def _end_daemons(self) -> None:
+        """What the agent started in namespaces outlives it, and is nobody's child."""
+        if self.agent is not None and self.agent.poll() is None:
+            self.kill_agent()
+        script = "for n in $(ls /run/netns); do ip netns pids $n | xargs -r kill -9; done"
+        if self._holder is not None and self._holder.poll() is None:
+            self.run(["sh", "-c", script], check=False)
+
     def close(self) -> None:
         """End every process of this host; its namespaces go with the last one."""
         self.control.close()
+        self._end_daemons()
         for process in reversed(self._processes):
             if process.poll() is None:
                 process.kill()

@@ -208,6 +208,10 @@ def test_router_advertisements_by_mode() -> None:
     assert radvd.render(router(RouterSubnet(subnet_id="s", cidr="10.0.0.0/24"))) == ""
 
 
+def test_advertisements_come_from_the_address_of_the_device() -> None:
+    assert radvd.link_local("fa:16:3e:2b:f7:80") == "fe80::f816:3eff:fe2b:f780"
+
+
 def test_proxy_says_whose_requests_they_are() -> None:
     text = haproxy.render(haproxy.Proxy(haproxy.router_binds(), "/s", "/p", router_id="r1"))
     rules = [line.strip() for line in text.splitlines() if "http-request" in line and "header" in line]

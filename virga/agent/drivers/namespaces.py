@@ -11,10 +11,21 @@ from pathlib import Path
 
 from virga.agent.protocol import Difference, Failure
 from virga.agent.wishes import Outcome, Wishes
-from virga.lib.run import CommandError, Runner, run
+from virga.lib.run import CommandError, Runner, in_namespace, run
 
 OURS = re.compile(r"^(qdhcp|qrouter|snat|fip|qlbaas|virga|instance)-")
 DIRECTORY = Path("/run/netns")
+_LO_UP = "ip link set lo up"
+FIRST_STEPS = {
+    False: _LO_UP,
+    # Addresses of routers and DHCP are unique because the control plane says so; looking for duplicates
+    # would only keep daemons from their link-local address for the first seconds.
+    True: f"echo 0 > /proc/sys/net/ipv6/conf/default/dad_transmits; {_LO_UP}",
+}
+
+
+def _is_service(name: str) -> bool:
+    return not name.startswith("instance-")
 
 
 class NamespaceDriver:
@@ -83,6 +94,6 @@ class NamespaceDriver:
         """A name left behind by a crash between its two steps is not a namespace: it is taken away first."""
         text = "".join(f"netns add {name}\n" for name in names)
         self._run(["ip", "-batch", "-", "-force"], stdin=text, check=False)
-        up = "".join(f"{name}\n" for name in names if (self._directory / name).exists())
-        for name in up.splitlines():
-            self._run(["ip", "-n", name, "link", "set", "lo", "up"], check=False)
+        for name in names:
+            if (self._directory / name).exists():
+                self._run(in_namespace(name, "sh", "-c", FIRST_STEPS[_is_service(name)]), check=False)

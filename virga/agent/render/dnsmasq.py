@@ -78,9 +78,14 @@ def command_line(network: DhcpNetwork, place: Place) -> tuple[str, ...]:
         f"--dhcp-lease-max={min(leases, LEASE_MAX)}",
         "--conf-file=/dev/null",
         *(f"--server={server}" for server in place.servers),
-        *([f"--domain={network.dns_domain}"] if network.dns_domain else []),
+        *_domain(network.dns_domain),
         *([f"--user={place.user}"] if place.user else []),
     )
+
+
+def _domain(domain: str) -> tuple[str, ...]:
+    """``local`` makes "no IPv6 address" an answer; else it is a refusal, which some resolvers take for the whole."""
+    return (f"--domain={domain}", f"--local=/{domain.strip('.')}/") if domain else ()
 
 
 def _subnets(network: DhcpNetwork) -> list[DhcpSubnet]:

@@ -32,6 +32,9 @@ def _interface(port: RouterPort, subnets: list[RouterSubnet]) -> str:
         "MinDelayBetweenRAs 3;",
         f"AdvLinkMTU {port.mtu};",
     ]
+    if port.mac_address:
+        # Not by the metadata address, which is link-local too and the same on every router.
+        lines.append(f"AdvRASrcAddress {{ {link_local(port.mac_address)}; }};")
     if STATEFUL in modes:
         lines.append("AdvManagedFlag on;")
     if modes & {STATEFUL, STATELESS}:
@@ -41,6 +44,13 @@ def _interface(port: RouterPort, subnets: list[RouterSubnet]) -> str:
         lines += _prefix(subnet)
     body = "".join(f"    {line}\n" for line in lines)
     return f"interface {port.device_name}\n{{\n{body}}};\n"
+
+
+def link_local(mac: str) -> str:
+    """The address that the kernel derives from the MAC (EUI-64)."""
+    first, *rest = bytes.fromhex(mac.replace(":", ""))
+    identifier = bytes([first ^ 2, *rest[:2], 0xFF, 0xFE, *rest[2:]])
+    return str(ipaddress.IPv6Address(bytes.fromhex("fe80000000000000") + identifier))
 
 
 def _name_servers(subnets: Iterable[RouterSubnet]) -> list[str]:
