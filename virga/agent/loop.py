@@ -9,7 +9,6 @@ repeated after a growing pause; any news starts a round at once.
 
 from __future__ import annotations
 
-import logging
 import queue
 import time
 from collections.abc import Callable, Sequence
@@ -18,8 +17,9 @@ from dataclasses import dataclass
 from virga.agent.protocol import Difference, Driver, Failure, Manager
 from virga.contract.items import AnyItem, Item
 from virga.contract.messages import Report, Reports, State
+from virga.lib.log import log_for
 
-logger = logging.getLogger(__name__)
+log = log_for(__name__)
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -50,6 +50,24 @@ _Event = State | _Wake | _Reconnected | _Stop | _Check
 def kind_of(item: AnyItem) -> str:
     """The kind of an item, as it stands on the wire."""
     return str(item.__struct_config__.tag)
+
+
+class _Stopwatch:
+    """Where the time of a round goes."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = clock()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = self._clock()
+        self._laps[name] = self._laps.get(name, 0.0) + now - self._last
+        self._last = now
+
+    def milliseconds(self) -> dict[str, int]:
+        """Only what took a millisecond or more."""
+        return {name: round(s * 1000) for name, s in self._laps.items() if s >= 0.001}
 
 
 class Loop:
@@ -86,6 +104,7 @@ class Loop:
         self._resync_next = 0
         self.epoch = ""
         self.revision = 0
+        self._applied = 0
         self.failures: tuple[Failure, ...] = ()
 
     # -- from any thread -------------------------------------------------------------------------
@@ -198,21 +217,27 @@ class Loop:
                 driver.resync()
             self._synced = True
         failures: list[Failure] = []
+        watch = _Stopwatch(self._clock)
         for driver in self._drivers:
             for manager in self._managers:
                 manager.resolve()
+            watch.lap("managers")
             failures += driver.apply()
+            watch.lap(driver.name)
         for manager in self._managers:
             manager.resolve()
+        self._report(applied=False)
         for driver in reversed(self._drivers):
             failures += driver.prune()
+            watch.lap(f"{driver.name} prune")
         self._plan_retry(failures)
         self._report()
+        log.debug("round", milliseconds=watch.milliseconds())
 
     def _plan_retry(self, failures: list[Failure]) -> None:
         for failure in failures:
             if failure not in self.failures:
-                logger.warning("%s: %s: %s", failure.driver, failure.key, failure.reason)
+                log.warning("not realised", driver=failure.driver, key=failure.key, reason=failure.reason)
         self.failures = tuple(failures)
         if not failures:
             self._failing, self._retry_at = 0, None
@@ -221,7 +246,8 @@ class Loop:
         self._failing = min(self._failing + 1, 16)
         self._retry_at = self._clock() + pause
 
-    def _report(self) -> None:
+    def _report(self, *, applied: bool = True) -> None:
+        """Say what is new. Once all is applied it is said even when nothing is: the revision is news."""
         news: dict[tuple[str, str], Report] = {}
         for manager in self._managers:
             for report in manager.reports():
@@ -231,7 +257,11 @@ class Loop:
         self._reported.update(news)
         for identity in [i for i, r in self._reported.items() if i not in self._items and r.status != "gone"]:
             del self._reported[identity]
-        if self._say_all_again:
+        if applied and self._say_all_again:
             news = {**self._reported, **news}
             self._say_all_again = False
-        self._send(Reports(revision=self.revision, reports=list(news.values())))
+        if applied or news:
+            revision = self.revision if applied else self._applied
+            self._send(Reports(revision=revision, reports=list(news.values())))
+        if applied:
+            self._applied = self.revision
