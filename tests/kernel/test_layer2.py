@@ -92,6 +92,7 @@ def test_a_removed_rule_cuts_what_it_alone_allowed(host: Host) -> None:
         host.control.put(group(*out_all(), ping_in(4, remote_group_id=GROUP_ID)))
         host.control.settle()
         os.set_blocking(talk.stdout.fileno(), False)
+        assert not guests.connects(A, B.address, 22)
         talk.stdin.write(b"two\n")
         talk.stdin.flush()
         assert not guests.connects(A, B.address, 22)
@@ -182,3 +183,14 @@ def test_administratively_down_forwards_nothing(host: Host) -> None:
     host.control.put(A.port)
     host.control.wait_status(A.port, "ACTIVE")
     assert guests.connects(A, B.address, 22)
+
+
+def test_the_host_neither_answers_nor_listens_to_tenants(host: Host) -> None:
+    guests = start(host, A, B)
+    host.sh("ip addr add 10.10.10.77/32 dev lo")
+    assert not guests.pings(A, "10.10.10.77")
+    host.sh("ip neigh show | grep -q . && exit 1 || true")
+    assert "10.10.10.77" not in host.sh("ip neigh show | grep -v FAILED | grep lladdr || true", A.namespace)
+    device = A.port.device_name
+    assert "inet6" not in host.sh(f"ip addr show dev {device}")
+    assert guests.pings(A, B.address)

@@ -15,10 +15,11 @@ from pathlib import Path
 import virga
 from virga.agent.calls import CallDispatcher, CallRegistry
 from virga.agent.config import AgentConfig
-from virga.agent.drivers.fake.layer2 import FakeFlows, FakeLinks, FakeNamespaces, FakeSwitch
+from virga.agent.drivers.fake.layer2 import FakeFlows, FakeLeak, FakeLinks, FakeNamespaces, FakeSwitch
 from virga.agent.drivers.flows import FlowDriver
 from virga.agent.drivers.guest_kind import PortsReady
-from virga.agent.drivers.interfaces import FlowWishes, LinkWishes, NamespaceWishes, SwitchWishes
+from virga.agent.drivers.interfaces import FlowWishes, LeakWishes, LinkWishes, NamespaceWishes, SwitchWishes
+from virga.agent.drivers.leak import LeakDriver
 from virga.agent.drivers.links import LinkDriver
 from virga.agent.drivers.namespaces import NamespaceDriver
 from virga.agent.drivers.ovsdb import SwitchDriver
@@ -82,11 +83,12 @@ class Layer2:
 
     namespaces: NamespaceWishes
     links: LinkWishes
+    leak: LeakWishes
     switch: SwitchWishes
     flows: FlowWishes
 
     def in_order(self) -> list[Driver]:
-        return [self.namespaces, self.links, self.switch, self.flows]
+        return [self.namespaces, self.links, self.leak, self.switch, self.flows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +171,9 @@ def build(config: AgentConfig) -> Agent:
 def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
     """Managers and drivers in order."""
     census = CensusManager()
-    networks = NetworkManager(config, layer2.switch, layer2.flows)
+    networks = NetworkManager(config, layer2.leak, layer2.switch, layer2.flows)
     groups = SecurityGroupManager(config.integration_bridge, layer2.flows)
-    ports = PortManager(networks, groups, layer2.links, layer2.switch, layer2.flows)
+    ports = PortManager(networks, groups, layer2)
     outlet.ports_ready = ports.are_ready
     upper = layer3(config, outlet.wake)
     managers: list[Manager] = [
@@ -192,13 +194,14 @@ def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
 
 
 def fake_layer2() -> Layer2:
-    return Layer2(FakeNamespaces(), FakeLinks(), FakeSwitch(), FakeFlows())
+    return Layer2(FakeNamespaces(), FakeLinks(), FakeLeak(), FakeSwitch(), FakeFlows())
 
 
 def real_layer2(config: AgentConfig, outlet: Outlet) -> Layer2:
     return Layer2(
         namespaces=NamespaceDriver(),
         links=LinkDriver(),
+        leak=LeakDriver(),
         switch=SwitchDriver(config.ovsdb_socket, outlet.wake, config.facts.datapath_type),
         flows=FlowDriver(Path(config.ovs_directory), outlet.wake),
     )

@@ -55,6 +55,14 @@ class LinkWishes(Driver, Protocol):
         """True when the device is wanted and there, as wanted."""
 
 
+class LeakWishes(Driver, Protocol):
+    """Devices whose frames the host's kernel must not see."""
+
+    def want(self, device: str, closed: bool) -> None: ...
+
+    def outcome(self, device: str) -> Outcome: ...
+
+
 @dataclass(frozen=True, slots=True)
 class WantedBridge:
     """An Open vSwitch bridge."""

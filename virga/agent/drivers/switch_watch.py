@@ -16,11 +16,11 @@ _HEADER = struct.Struct(">BBHI")
 _VERSION = 6
 _HELLO, _ECHO_REQUEST, _ECHO_REPLY = 0, 2, 3
 FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 0.2
 
 
 class SwitchWatch:
-    """Calls ``on_back`` whenever a lost connection could be made again."""
+    """Calls ``on_back`` whenever a connection was made: what was there before it may be gone."""
 
     def __init__(self, path: Path, on_back: Callable[[], None]) -> None:
         self._path = path
@@ -35,16 +35,15 @@ class SwitchWatch:
             self._socket.close()
 
     def _run(self) -> None:
-        pause, was_there = FIRST_PAUSE_S, False
+        pause = FIRST_PAUSE_S
         while not self._closed.wait(pause):
             try:
                 with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                     connection.connect(str(self._path))
                     self._socket = connection
                     connection.sendall(_HEADER.pack(_VERSION, _HELLO, _HEADER.size, 1))
-                    if was_there:
-                        self._on_back()
-                    was_there, pause = True, FIRST_PAUSE_S
+                    self._on_back()
+                    pause = FIRST_PAUSE_S
                     _listen(connection)
             except OSError:
                 pause = min(pause * 2, LONGEST_PAUSE_S)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from virga.agent.config import AgentConfig
-from virga.agent.drivers.interfaces import FlowWishes, SwitchWishes, WantedBridge, WantedPort
+from virga.agent.drivers.interfaces import FlowWishes, LeakWishes, SwitchWishes, WantedBridge, WantedPort
 from virga.agent.local_vlans import LocalVlans
 from virga.contract.items import AnyItem, Network
 from virga.contract.messages import Report
@@ -41,8 +41,11 @@ class NetworkManager:
     name = "network"
     kinds: tuple[str, ...] = ("network",)
 
-    def __init__(self, config: AgentConfig, switch: SwitchWishes, flows: FlowWishes) -> None:
+    def __init__(
+        self, config: AgentConfig, leak: LeakWishes, switch: SwitchWishes, flows: FlowWishes
+    ) -> None:
         self._config = config
+        self._leak = leak
         self._switch = switch
         self._flows = flows
         self._vlans = LocalVlans()
@@ -140,6 +143,7 @@ class NetworkManager:
         )
         self._switch.want_port(WantedPort(provider, outer, type="patch", options={"peer": inner}))
         for nic in self._config.bridge_nics.get(provider, ()):
+            self._leak.want(nic, True)
             self._switch.want_port(WantedPort(provider, nic))
 
     def _find_uplinks(self) -> None:

@@ -7,8 +7,9 @@ soon as its device is wished for, and never before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from virga.agent.drivers.interfaces import FlowWishes, LinkWishes, SwitchWishes, WantedPort
+from virga.agent.drivers.interfaces import FlowWishes, LeakWishes, LinkWishes, SwitchWishes, WantedPort
 from virga.agent.managers.network import NetworkManager
 from virga.agent.managers.security_group import SecurityGroupManager
 from virga.contract.items import AnyItem, Port
@@ -17,6 +18,19 @@ from virga.sdn.port_flows import PlacedPort, is_filtered, is_trusted, port_flows
 from virga.sdn.tables import DEAD_VLAN
 
 NOT_PLUGGED = "its device is not there yet"
+
+
+class PortDrivers(Protocol):
+    """The drivers that a port needs."""
+
+    @property
+    def links(self) -> LinkWishes: ...
+    @property
+    def leak(self) -> LeakWishes: ...
+    @property
+    def switch(self) -> SwitchWishes: ...
+    @property
+    def flows(self) -> FlowWishes: ...
 
 
 class PortManager:
@@ -29,15 +43,14 @@ class PortManager:
         self,
         networks: NetworkManager,
         groups: SecurityGroupManager,
-        links: LinkWishes,
-        switch: SwitchWishes,
-        flows: FlowWishes,
+        drivers: PortDrivers,
     ) -> None:
         self._networks = networks
         self._groups = groups
-        self._links = links
-        self._switch = switch
-        self._flows = flows
+        self._links = drivers.links
+        self._leak = drivers.leak
+        self._switch = drivers.switch
+        self._flows = drivers.flows
         self._ports: dict[str, Port] = {}
         self._by_group: dict[str, set[str]] = {}
         self._by_network: dict[str, set[str]] = {}
@@ -144,6 +157,7 @@ class PortManager:
             return
         old_device = self._plugged.get(key)
         if old_device is not None and old_device != port.device_name:
+            self._leak.want(old_device, False)
             self._switch.unwant_port(old_device)
         if not self._links.is_wanted(port.device_name):
             self._take_away(key)
@@ -173,6 +187,7 @@ class PortManager:
         if not is_trusted(port) and port.device_id:
             external_ids["vm-uuid"] = port.device_id
         self._plugged[port.key] = port.device_name
+        self._leak.want(port.device_name, True)
         self._switch.want_port(
             WantedPort(
                 self.bridge,
@@ -187,6 +202,7 @@ class PortManager:
         self._flows.want(self.bridge, f"port/{key}", [])
         device = self._plugged.pop(key, None)
         if device is not None:
+            self._leak.want(device, False)
             self._switch.unwant_port(device)
         self._ofports.pop(key, None)
         self._dead.discard(key)
@@ -203,6 +219,7 @@ class PortManager:
             return "DOWN", NOT_PLUGGED
         for outcome in (
             self._links.outcome(port.device_name),
+            self._leak.outcome(port.device_name),
             self._switch.outcome(port.device_name),
             self._flows.owner_outcome(self.bridge, f"port/{port.key}"),
         ):

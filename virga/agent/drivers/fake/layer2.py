@@ -48,6 +48,16 @@ class FakeLinks(KeyedWorld):
         return name in self.wishes.wanted and self.world.get(name) == self.wishes.wanted[name]
 
 
+class FakeLeak(KeyedWorld):
+    """Stands in for LeakDriver."""
+
+    def __init__(self) -> None:
+        super().__init__("leak")
+
+    def want(self, device: str, closed: bool) -> None:
+        self.wishes.want(device, True if closed else None)
+
+
 class FakeSwitch(KeyedWorld):
     """Stands in for SwitchDriver: gives OpenFlow numbers in the order of arrival."""
 
