@@ -159,6 +159,8 @@ def _attribute(kind: str, match: str) -> Check:
         if literal is not None:
             return str(wanted) == literal
         actual = caller.attribute(kind)
+        if substitute is None:
+            return str(actual) == match
         return actual is not None and wanted is not None and str(actual) == str(wanted)
 
     return check

@@ -8,17 +8,21 @@ from typing import Any
 from sqlalchemy import select, update
 
 from virga.api.context import AsyncContext
-from virga.api.faults import Forbidden
+from virga.api.faults import Fault, Forbidden
 from virga.api.request import Request, Response
 from virga.db.tx import Tx
 from virga.lib.clock import iso_micro
-from virga.services.identity import effective, epoch
+from virga.services.identity import domain, effective, epoch
+from virga.services.identity import project as projects_resource
+from virga.services.identity import trust as trusts
 from virga.services.identity.auth_schema import check_auth
 from virga.services.identity.catalog import catalog
 from virga.services.identity.effective import Scope
-from virga.services.identity.faults import TokenNotFound, expecting, unauthenticated
+from virga.services.identity.faults import ResourceNotFound, TokenNotFound, expecting, unauthenticated
+from virga.services.identity.listing import collection
 from virga.services.identity.login import Proof, find_domain, prove
 from virga.services.identity.models import access_rule, password, project, trust, user
+from virga.services.identity.project_tag import tags_of
 from virga.services.identity.token import Claims, Subject, Tokens, new_audit_id, resolve
 
 
@@ -120,14 +124,13 @@ class _Issue:
 
     def _use_trust(self, tx: Tx, trust_id: str) -> Scope:
         """Take one use of the trust. Raises Unauthorized or Forbidden."""
-        row = tx.first(select(trust).where(trust.c.id == trust_id, trust.c.deleted_at.is_(None)))
-        if row is None or (row.expires_at is not None and row.expires_at <= tx.now):
-            raise unauthenticated()
+        try:
+            row = trusts.get(tx, trust_id)
+        except ResourceNotFound:
+            raise unauthenticated() from None
         if row.trustee_user_id != self.user_id:
             raise Forbidden("You are not authorized to perform the requested action.")
         if row.remaining_uses is not None:
-            if row.remaining_uses <= 0:
-                raise unauthenticated()
             tx.execute(
                 update(trust).where(trust.c.id == trust_id).values(remaining_uses=row.remaining_uses - 1)
             )
@@ -252,6 +255,13 @@ def show(tokens: Tokens, tx: Tx, req: Request) -> Response:
     return Response(200, body, {"x-subject-token": req.headers["x-subject-token"], "vary": "X-Auth-Token"})
 
 
+def check(tokens: Tokens, tx: Tx, req: Request) -> Response:
+    """The same without a body."""
+    subject = _subject_or_refusal(tokens, tx, req, "identity:check_token")
+    body = render(tx, subject, req.param("nocatalog") is None)
+    return Response(200, body, {"x-subject-token": req.headers["x-subject-token"], "vary": "X-Auth-Token"})
+
+
 def _subject_or_refusal(tokens: Tokens, tx: Tx, req: Request, rule: str) -> Subject:
     """Whoever may not ask at all learns nothing about the token."""
     try:
@@ -281,3 +291,27 @@ def show_catalog(tx: Tx, req: Request) -> dict[str, Any]:
         "catalog": catalog(tx, caller.user_id, caller.project_id),
         "links": {"self": req.url("/v3/auth/catalog"), "next": None, "previous": None},
     }
+
+
+def projects(tx: Tx, req: Request) -> dict[str, Any]:
+    """Projects that the caller could scope to."""
+    found = [row for row in projects_resource.of_user(tx, req.caller.user_id) if row.enabled]
+    return collection(req, "projects", projects_resource.views(tx, req, found))
+
+
+def domains(tx: Tx, req: Request) -> dict[str, Any]:
+    """Domains that the caller could scope to."""
+    found = [row for row in projects_resource.domains_of_user(tx, req.caller.user_id) if row.enabled]
+    tags = tags_of(tx, [row.id for row in found])
+    return collection(req, "domains", [domain.view(req, row, tags.get(row.id, [])) for row in found])
+
+
+def system(tx: Tx, req: Request) -> dict[str, Any]:
+    """Whether the caller could scope to the system."""
+    held = effective.granted_ids(tx, req.caller.user_id, Scope("system", effective.SYSTEM_ID))
+    return {"system": [{"all": True}] if held else [], "links": {"self": req.url("/v3/auth/system")}}
+
+
+def revoked(tx: Tx, req: Request) -> None:
+    """The list of an older kind of token: gone."""
+    raise Fault("The service you have requested is no longer available on this server.", status=410)

@@ -101,7 +101,9 @@ async def _by_password(ctx: AsyncContext, data: Mapping[str, Any]) -> Proof:
     return Proof(candidate.user_id if candidate else "", ("password",))
 
 
-async def check_password(ctx: AsyncContext, candidate: Candidate | None, secret: str) -> None:
+async def check_password(
+    ctx: AsyncContext, candidate: Candidate | None, secret: str, may_be_expired: bool = False
+) -> None:
     """Raise Unauthorized unless the secret is the candidate's; counts failures and locks out after too many."""
     settings = ctx.settings
     if candidate is None:
@@ -119,7 +121,7 @@ async def check_password(ctx: AsyncContext, candidate: Candidate | None, secret:
         raise unauthenticated()
     if candidate.failed_count:
         await ctx.write(lambda tx: _count(tx, candidate.user_id, 0))
-    if candidate.expires_at is not None and candidate.expires_at <= now:
+    if not may_be_expired and candidate.expires_at is not None and candidate.expires_at <= now:
         raise Unauthorized(f"The password is expired and needs to be changed for user: {candidate.user_id}.")
 
 

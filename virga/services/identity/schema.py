@@ -44,6 +44,38 @@ def nullable(schema: Schema) -> dict[str, Any]:
 
 
 BOOLEAN: Schema = {"type": "boolean", "enum": [True, False]}
+FLEXIBLE_BOOLEAN: Schema = {
+    "type": ["boolean", "string", "null"],
+    "enum": [
+        True,
+        "True",
+        "TRUE",
+        "true",
+        False,
+        "False",
+        "FALSE",
+        "false",
+        "",
+        "1",
+        "0",
+        "y",
+        "Y",
+        "n",
+        "N",
+        "on",
+        "ON",
+        "off",
+        "OFF",
+        "yes",
+        "no",
+    ],
+}
+OPTIONS: Schema = {
+    "type": "object",
+    "properties": {"immutable": {"type": ["boolean", "null"]}},
+    "additionalProperties": False,
+}
+SHORT_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"[\S]+"}
 NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"[\S]+"}
 ID: Schema = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[a-zA-Z0-9-]+$"}
 EXTERNAL_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 64}
