@@ -12,7 +12,7 @@ import msgspec
 
 import virga.services.network.models
 import virga.services.network.models_l3  # noqa: F401
-from virga.api.context import AsyncContext, Workers
+from virga.api.context import AsyncContext, CallError, Workers
 from virga.api.edge import Edge
 from virga.api.faults import Unauthorized
 from virga.api.policy import Policy
@@ -65,7 +65,7 @@ class NetworkCloud:
         self.edge = Edge(service(self.settings), self.workers, self.policy, _authenticate, self._context)
 
     def _context(self, request_id: str, name: str) -> AsyncContext:
-        raise NotImplementedError
+        return AsyncContext(self.workers, _no_hosts, self.policy, self.settings, request_id, name)
 
     def host(self, name: str = "host1", *roles: str, **ovs: Any) -> None:
         """An agent of this host says that it lives."""
@@ -131,6 +131,10 @@ class NetworkCloud:
     def close(self) -> None:
         self.workers.close()
         self.database.close()
+
+
+async def _no_hosts(host: str, method: str, arguments: Any, **_: Any) -> bytes:
+    raise CallError(f"host {host} is not there", kind="unreachable")
 
 
 def _authenticate(tx: Tx, token: str) -> Caller:

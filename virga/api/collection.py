@@ -231,6 +231,31 @@ class Collection:
         self._write_tags(tx, current, [tag for tag in current["tags"] if tag != req["tag"]])
 
 
+def nested(
+    url: str,
+    parent: str,
+    resource_for: Callable[[str], Resource],
+    make_context: MakeContext,
+) -> list[Route]:
+    """Routes of a resource that lives below another: ``resource_for`` makes it for one parent id."""
+
+    def serve(verb: str) -> Callable[[Tx, Request], Any]:
+        def handler(tx: Tx, req: Request) -> Any:
+            here = Collection(resource_for(req[parent]), make_context, "", path=req.path.lstrip("/"))
+            return getattr(here, verb)(tx, req)
+
+        return handler
+
+    one = url + "/{id}"
+    return [
+        Route("GET", url, serve("index"), AUTHENTICATED),
+        Route("POST", url, serve("create"), AUTHENTICATED, status=201),
+        Route("GET", one, serve("show"), AUTHENTICATED),
+        Route("PUT", one, serve("update"), AUTHENTICATED),
+        Route("DELETE", one, serve("delete"), AUTHENTICATED, status=204),
+    ]
+
+
 def render_ids(tx: Tx, context: Context, resource: Resource, ids: Sequence[str]) -> list[Values]:
     """Freshly written resources, rendered in the order of ``ids``, whoever may see them otherwise."""
     if len(ids) == 1:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, bindparam, select, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, select, update
 from sqlalchemy.engine import Row
 
 from virga.api.faults import BadRequest, Fault, Forbidden, PreconditionFailed
@@ -101,6 +101,8 @@ class Resource:
     tag_table: Table | None = None
     changed: Callable[[Tx, str], None] | None = None
     """Called when tags or other things beside the columns changed."""
+    within: ColumnElement[bool] | None = None
+    """Holds for all rows whoever asks: those of one parent object."""
     bulk: bool = True
     wire_name: str | None = None
     """Key of the body, when policies use another name."""
@@ -118,11 +120,14 @@ class Resource:
     def visible_to(self, context: Context) -> ColumnElement[bool] | None:
         """The condition that keeps other people's rows out; None when all may be seen."""
         if context.is_admin:
-            return None
+            return self.within
         if self.scope is not None:
-            return self.scope(context)
-        column: ColumnElement[bool] = self.table.c.project_id == context.project_id
-        return column
+            own = self.scope(context)
+        else:
+            own = self.table.c.project_id == context.project_id
+        if self.within is None or own is None:
+            return self.within if own is None else own
+        return and_(own, self.within)
 
     def find(self, tx: Tx, context: Context, object_id: str) -> Values:
         """The rendered resource; the service's own 404 when the caller may not see it."""

@@ -18,6 +18,7 @@ NETWORK_REPORTS: dict[str, TakeReport] = {
     "port": status.port,
     "router": status.router,
     "floating_ip": status.floating_ip,
+    "port_forwarding": status.port_forwarding,
 }
 
 

@@ -16,7 +16,7 @@ from virga.contract.messages import Heartbeat
 from virga.db.tx import Tx
 from virga.lib.clock import to_datetime
 from virga.lib.ids import new_uuid
-from virga.services.network import binding, dhcp, faults
+from virga.services.network import binding, dhcp, faults, router
 from virga.services.network.models import agent
 from virga.services.network.policies import POLICIES
 from virga.settings import Settings
@@ -69,6 +69,7 @@ def heartbeat(tx: Tx, settings: Settings, message: Heartbeat) -> None:
     if news:
         context = service_context(settings)
         dhcp.schedule_waiting(tx, context)
+        router.schedule_waiting(tx, context)
 
 
 # --- the API

@@ -259,13 +259,13 @@ def _update_addresses(tx: Tx, current: Values, changes: Values, mac: str, owner:
             for r in rows
         ]
     else:
-        wish = _keep(wish, rows)
+        wish = keep(wish, rows)
     held = [row.address_key for row in rows]
     wanted = port_addresses.decide(tx, current["network_id"], wish, owner, mac, held)
     port_addresses.replace(tx, current["id"], rows, wanted)
 
 
-def _keep(wish: Sequence[Values], rows: Sequence[Row[Any]]) -> list[Values]:
+def keep(wish: Sequence[Values], rows: Sequence[Row[Any]]) -> list[Values]:
     """A wish for just a subnet is met by the address that the port has there already."""
     named = {item["ip_address"] for item in wish if "ip_address" in item}
     free = [row for row in rows if row.ip_address not in named]

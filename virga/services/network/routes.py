@@ -4,18 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from virga.api.collection import Collection
+from virga.api.collection import Collection, nested
 from virga.api.faults import Fault, identity_envelope, network_envelope
 from virga.api.request import Request
 from virga.api.resource import Context, Resource
 from virga.api.routing import PUBLIC, Route, ServiceApi
 from virga.db.tx import Tx
-from virga.services.network import network, port_resource, quota, subnet
+from virga.services.network import (
+    agent,
+    floating_ip,
+    network,
+    port_forwarding,
+    port_resource,
+    quota,
+    router,
+    router_actions,
+    security_group,
+    security_group_rule,
+    subnet,
+)
 from virga.services.network.policies import POLICIES
 from virga.settings import Settings
 
 PREFIX = "/v2.0"
-RESOURCES: tuple[Resource, ...] = (network.RESOURCE, subnet.RESOURCE, port_resource.RESOURCE)
+RESOURCES: tuple[Resource, ...] = (
+    network.RESOURCE,
+    subnet.RESOURCE,
+    port_resource.RESOURCE,
+    security_group_rule.RESOURCE,
+    router.RESOURCE,
+    floating_ip.RESOURCE,
+    agent.RESOURCE,
+)
 
 
 def versions(tx: Tx, req: Request) -> Any:
@@ -59,6 +79,16 @@ def service(settings: Settings) -> ServiceApi:
     ]
     for resource in RESOURCES:
         routes += Collection(resource, make_context, PREFIX, quota.check).routes()
+    routes += security_group.SecurityGroups(
+        security_group.RESOURCE, make_context, PREFIX, quota.check
+    ).routes()
+    routes += router_actions.routes(make_context)
+    routes += nested(
+        "/v2.0/floatingips/{floatingip_id}/port_forwardings",
+        "floatingip_id",
+        port_forwarding.for_floating,
+        make_context,
+    )
     return ServiceApi(
         name="network",
         prefix="/network",

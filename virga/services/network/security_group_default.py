@@ -76,7 +76,8 @@ def _as_rule(row: Row[Any], group_id: str) -> Values:
         "remote_ip_prefix": row.remote_ip_prefix,
         "remote_group_id": group_id if row.remote_group_id == PARENT else row.remote_group_id,
         "remote_address_group_id": row.remote_address_group_id,
-        "description": row.description,
+        # The template's description is about the template.
+        "description": None,
     }
 
 

@@ -37,6 +37,20 @@ def floating_ip(tx: Tx, host: str, report: Report) -> None:
         _write(tx, table, row, report)
 
 
+def port_forwarding(tx: Tx, host: str, report: Report) -> None:
+    """A floating IP that only forwards is as active as what it forwards."""
+    table, forwardings, routers = models_l3.floating_ip, models_l3.port_forwarding, models_l3.router
+    row = tx.first(
+        select(table)
+        .join(forwardings, forwardings.c.floatingip_id == table.c.id)
+        .where(forwardings.c.id == report.key, table.c.port_id.is_(None))
+    )
+    if row is None or row.router_id is None:
+        return
+    if tx.scalar(select(routers.c.host).where(routers.c.id == row.router_id)) == host:
+        _write(tx, table, row, report)
+
+
 def _write(tx: Tx, table: Table, row: Any, report: Report, status: str | None = None) -> None:
     status = status or report.status
     if (row.status, row.status_reason) == (status, report.reason):

@@ -1,0 +1,196 @@
+"""Port forwardings of a floating IP: single ports, or ranges, that lead to ports inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy import update as sql_update
+from sqlalchemy.engine import Row
+
+from virga.api.resource import Context, Resource, Values, change
+from virga.db.tx import Tx
+from virga.lib.ids import new_uuid
+from virga.services.network import faults, router_path
+from virga.services.network import port as ports
+from virga.services.network.attributes_l3 import PORT_FORWARDING
+from virga.services.network.floating_ip import _port as visible_port
+from virga.services.network.models_l3 import floating_ip, port_forwarding
+from virga.services.network.standard import fresh
+
+FipInUse = faults.refusal(
+    "FipInUseByPortForwarding", 409, "Floating IP {id} in use by Port Forwarding resources."
+)
+PortHasPortForwarding = faults.refusal(
+    "PortHasPortForwarding",
+    409,
+    "Cannot associate floating IP {floatingip_id} with port {port_id} using fixed IP {fixed_ip}, as that port already "
+    "has a Port Forwarding.",
+)
+
+
+def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
+    result = []
+    for row in rows:
+        item: Values = {
+            "id": row.id,
+            "protocol": row.protocol,
+            "internal_port_id": row.internal_port_id,
+            "internal_ip_address": row.internal_ip_address,
+            "external_port_range": f"{row.external_port_start}:{row.external_port_end}",
+            "internal_port_range": f"{row.internal_port_start}:{row.internal_port_end}",
+            "description": row.description,
+        }
+        if row.external_port_start == row.external_port_end:
+            item |= {"external_port": row.external_port_start, "internal_port": row.internal_port_start}
+        result.append(item)
+    return result
+
+
+def _range(values: Values, side: str) -> tuple[int, int]:
+    """``external_port`` or ``external_port_range`` of a request."""
+    single, several = values.get(f"{side}_port"), values.get(f"{side}_port_range")
+    if single is not None and several is not None:
+        raise faults.InvalidInput(reason=f"{side}_port and {side}_port_range cannot be specified together")
+    if single is not None:
+        return single, single
+    if several is None:
+        raise faults.InvalidInput(reason=f"either {side}_port or {side}_port_range must be specified")
+    low, _, high = several.partition(":")
+    try:
+        first, last = int(low), int(high or low)
+        if not 1 <= first <= last <= 65535:
+            raise ValueError
+    except ValueError:
+        raise faults.InvalidInput(reason=f"'{several}' is not a valid port range") from None
+    return first, last
+
+
+def _columns(values: Values) -> Values:
+    external, internal = _range(values, "external"), _range(values, "internal")
+    if internal[1] - internal[0] not in (0, external[1] - external[0]):
+        raise faults.InvalidInput(
+            reason="Port range must be a 1:1 or N:1 mapping: the internal range must have the size of the external "
+            "range or be one port"
+        )
+    return {
+        "external_port_start": external[0],
+        "external_port_end": external[1],
+        "internal_port_start": internal[0],
+        "internal_port_end": internal[1],
+        "protocol": values["protocol"],
+        "internal_port_id": values["internal_port_id"],
+        "internal_ip_address": values["internal_ip_address"],
+        "description": values["description"],
+    }
+
+
+def _refuse_overlap(tx: Tx, floating_id: str, columns: Values, own: str = "") -> None:
+    table = port_forwarding
+    for row in tx.all(
+        select(table).where(
+            table.c.floatingip_id == floating_id, table.c.protocol == columns["protocol"], table.c.id != own
+        )
+    ):
+        first, last = columns["external_port_start"], columns["external_port_end"]
+        if row.external_port_start <= last and first <= row.external_port_end:
+            raise faults.BadRequest(
+                resource="port_forwarding",
+                reason="A duplicate port forwarding entry with same attributes already exists, conflicting values "
+                f"are {{'floatingip_id': '{floating_id}', 'external_port': {first}}}",
+            )
+
+
+def _route(tx: Tx, context: Context, floating: Row[Any], columns: Values) -> str:
+    """The router that carries the forwarding; the internal address must be the port's."""
+    visible_port(tx, context, columns["internal_port_id"])
+    for row in ports.addresses_of(tx, columns["internal_port_id"]):
+        if row.ip_address == columns["internal_ip_address"]:
+            return router_path.router_for(
+                tx, row, columns["internal_port_id"], floating.floating_network_id, floating.router_id
+            )
+    raise faults.BadRequest(
+        resource="port_forwarding",
+        reason=f"Requested internal IP address {columns['internal_ip_address']} does not correspond to any of the "
+        f"internal port's fixed IPs {columns['internal_port_id']}",
+    )
+
+
+def for_floating(floating_id: str) -> Resource:
+    """The forwardings of one floating IP."""
+
+    def floating(tx: Tx) -> Row[Any]:
+        row = tx.first(select(floating_ip).where(floating_ip.c.id == floating_id))
+        if row is None:
+            raise faults.FloatingIPNotFound(id=floating_id)
+        return row
+
+    def create(tx: Tx, context: Context, values: Values) -> str:
+        outside = floating(tx)
+        if outside.port_id is not None:
+            raise faults.BadRequest(
+                resource="port_forwarding",
+                reason=f"Floating IP {floating_id} is associated with port {outside.port_id} and cannot be used for "
+                "port forwarding",
+            )
+        columns = _columns(values)
+        _refuse_overlap(tx, floating_id, columns)
+        router_id = _route(tx, context, outside, columns)
+        forwarding_id = new_uuid()
+        tx.execute(
+            insert(port_forwarding).values(
+                id=forwarding_id, floatingip_id=floating_id, **columns, **fresh(tx)
+            )
+        )
+        if outside.router_id is None:
+            change(tx, floating_ip, floating_id, {"router_id": router_id})
+            tx.touch("floating_ip", floating_id)
+        tx.touch("port_forwarding", forwarding_id)
+        return forwarding_id
+
+    def update(tx: Tx, context: Context, current: Values, changes: Values) -> None:
+        merged = {**current, **changes}
+        for side in ("external", "internal"):
+            # What came replaces what was, in whichever of the two ways it is said.
+            if f"{side}_port" in changes:
+                merged[f"{side}_port_range"] = None
+            else:
+                merged[f"{side}_port"] = None
+        columns = _columns(merged)
+        _refuse_overlap(tx, floating_id, columns, current["id"])
+        _route(tx, context, floating(tx), columns)
+        change(tx, port_forwarding, current["id"], columns)
+        tx.touch("port_forwarding", current["id"])
+
+    def remove(tx: Tx, context: Context, current: Values) -> None:
+        tx.execute(delete(port_forwarding).where(port_forwarding.c.id == current["id"]))
+        tx.touch("port_forwarding", current["id"])
+        table = port_forwarding
+        if tx.first(select(table.c.id).where(table.c.floatingip_id == floating_id).limit(1)) is None:
+            tx.execute(
+                sql_update(floating_ip)
+                .where(floating_ip.c.id == floating_id)
+                .values(router_id=None, status="DOWN", status_reason="")
+            )
+            tx.touch("floating_ip", floating_id)
+
+    def target(tx: Tx, context: Context, item: Values) -> Values:
+        return {"ext_parent:tenant_id": floating(tx).project_id}
+
+    return Resource(
+        name="floatingip_port_forwarding",
+        wire_name="port_forwarding",
+        collection="port_forwardings",
+        table=port_forwarding,
+        attributes=PORT_FORWARDING,
+        not_found=lambda forwarding_id: faults.PortForwardingNotFound(id=forwarding_id),
+        render=render,
+        create=create,
+        update=update,
+        delete=remove,
+        # Who may see the floating IP is asked by policy, of its owner.
+        scope=lambda _: None,
+        within=port_forwarding.c.floatingip_id == floating_id,
+        target=target,
+    )

@@ -1,0 +1,48 @@
+"""Which router leads from an external network to an address inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.engine import Row
+
+from virga.db.tx import Tx
+from virga.services.network import faults
+from virga.services.network.models import ip_allocation, port, subnet
+from virga.services.network.models_l3 import router, router_interface
+
+ExternalGatewayForFloatingIPNotFound = faults.refusal(
+    "ExternalGatewayForFloatingIPNotFound",
+    404,
+    "External network {net_id} is not reachable from subnet {subnet_id}.  Therefore, cannot associate Port {port_id} "
+    "with a Floating IP.",
+)
+
+
+def router_for(tx: Tx, fixed: Row[Any], port_id: str, external_id: str, wanted: str | None = None) -> str:
+    """The router whose gateway is on the external network and that stands in the subnet of the address.
+
+    Of several the one that holds the subnet's gateway address, for that is where replies go.
+    """
+    rows = tx.all(
+        select(router_interface.c.router_id, ip_allocation.c.ip_address, subnet.c.gateway_ip)
+        .join(router, router.c.id == router_interface.c.router_id)
+        .join(port, port.c.id == router.c.gw_port_id)
+        .join(subnet, subnet.c.id == router_interface.c.subnet_id)
+        .join(
+            ip_allocation,
+            (ip_allocation.c.port_id == router_interface.c.port_id)
+            & (ip_allocation.c.subnet_id == router_interface.c.subnet_id),
+        )
+        .where(router_interface.c.subnet_id == fixed.subnet_id, port.c.network_id == external_id)
+        .order_by(router_interface.c.router_id)
+    )
+    if wanted is not None:
+        rows = [row for row in rows if row.router_id == wanted]
+    chosen = next((row for row in rows if row.ip_address == row.gateway_ip), rows[0] if rows else None)
+    if chosen is None:
+        raise ExternalGatewayForFloatingIPNotFound(
+            net_id=external_id, subnet_id=fixed.subnet_id, port_id=port_id
+        )
+    return str(chosen.router_id)
