@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import delete, insert, select
@@ -117,67 +118,69 @@ def _route(tx: Tx, context: Context, floating: Row[Any], columns: Values) -> str
     )
 
 
+def _floating(floating_id: str, tx: Tx) -> Row[Any]:
+    row = tx.first(select(floating_ip).where(floating_ip.c.id == floating_id))
+    if row is None:
+        raise faults.FloatingIPNotFound(id=floating_id)
+    return row
+
+
+def create(floating_id: str, tx: Tx, context: Context, values: Values) -> str:
+    outside = _floating(floating_id, tx)
+    if outside.port_id is not None:
+        raise faults.BadRequest(
+            resource="port_forwarding",
+            reason=f"Floating IP {floating_id} is associated with port {outside.port_id} and cannot be used for "
+            "port forwarding",
+        )
+    columns = _columns(values)
+    _refuse_overlap(tx, floating_id, columns)
+    router_id = _route(tx, context, outside, columns)
+    forwarding_id = new_uuid()
+    tx.execute(
+        insert(port_forwarding).values(id=forwarding_id, floatingip_id=floating_id, **columns, **fresh(tx))
+    )
+    if outside.router_id is None:
+        change(tx, floating_ip, floating_id, {"router_id": router_id})
+        tx.touch("floating_ip", floating_id)
+    tx.touch("port_forwarding", forwarding_id)
+    return forwarding_id
+
+
+def update(floating_id: str, tx: Tx, context: Context, current: Values, changes: Values) -> None:
+    merged = {**current, **changes}
+    for side in ("external", "internal"):
+        # What came replaces what was, in whichever of the two ways it is said.
+        if f"{side}_port" in changes:
+            merged[f"{side}_port_range"] = None
+        else:
+            merged[f"{side}_port"] = None
+    columns = _columns(merged)
+    _refuse_overlap(tx, floating_id, columns, current["id"])
+    _route(tx, context, _floating(floating_id, tx), columns)
+    change(tx, port_forwarding, current["id"], columns)
+    tx.touch("port_forwarding", current["id"])
+
+
+def remove(floating_id: str, tx: Tx, context: Context, current: Values) -> None:
+    tx.execute(delete(port_forwarding).where(port_forwarding.c.id == current["id"]))
+    tx.touch("port_forwarding", current["id"])
+    table = port_forwarding
+    if tx.first(select(table.c.id).where(table.c.floatingip_id == floating_id).limit(1)) is None:
+        tx.execute(
+            sql_update(floating_ip)
+            .where(floating_ip.c.id == floating_id)
+            .values(router_id=None, status="DOWN", status_reason="")
+        )
+        tx.touch("floating_ip", floating_id)
+
+
+def target(floating_id: str, tx: Tx, context: Context, item: Values) -> Values:
+    return {"ext_parent:tenant_id": _floating(floating_id, tx).project_id}
+
+
 def for_floating(floating_id: str) -> Resource:
     """The forwardings of one floating IP."""
-
-    def floating(tx: Tx) -> Row[Any]:
-        row = tx.first(select(floating_ip).where(floating_ip.c.id == floating_id))
-        if row is None:
-            raise faults.FloatingIPNotFound(id=floating_id)
-        return row
-
-    def create(tx: Tx, context: Context, values: Values) -> str:
-        outside = floating(tx)
-        if outside.port_id is not None:
-            raise faults.BadRequest(
-                resource="port_forwarding",
-                reason=f"Floating IP {floating_id} is associated with port {outside.port_id} and cannot be used for "
-                "port forwarding",
-            )
-        columns = _columns(values)
-        _refuse_overlap(tx, floating_id, columns)
-        router_id = _route(tx, context, outside, columns)
-        forwarding_id = new_uuid()
-        tx.execute(
-            insert(port_forwarding).values(
-                id=forwarding_id, floatingip_id=floating_id, **columns, **fresh(tx)
-            )
-        )
-        if outside.router_id is None:
-            change(tx, floating_ip, floating_id, {"router_id": router_id})
-            tx.touch("floating_ip", floating_id)
-        tx.touch("port_forwarding", forwarding_id)
-        return forwarding_id
-
-    def update(tx: Tx, context: Context, current: Values, changes: Values) -> None:
-        merged = {**current, **changes}
-        for side in ("external", "internal"):
-            # What came replaces what was, in whichever of the two ways it is said.
-            if f"{side}_port" in changes:
-                merged[f"{side}_port_range"] = None
-            else:
-                merged[f"{side}_port"] = None
-        columns = _columns(merged)
-        _refuse_overlap(tx, floating_id, columns, current["id"])
-        _route(tx, context, floating(tx), columns)
-        change(tx, port_forwarding, current["id"], columns)
-        tx.touch("port_forwarding", current["id"])
-
-    def remove(tx: Tx, context: Context, current: Values) -> None:
-        tx.execute(delete(port_forwarding).where(port_forwarding.c.id == current["id"]))
-        tx.touch("port_forwarding", current["id"])
-        table = port_forwarding
-        if tx.first(select(table.c.id).where(table.c.floatingip_id == floating_id).limit(1)) is None:
-            tx.execute(
-                sql_update(floating_ip)
-                .where(floating_ip.c.id == floating_id)
-                .values(router_id=None, status="DOWN", status_reason="")
-            )
-            tx.touch("floating_ip", floating_id)
-
-    def target(tx: Tx, context: Context, item: Values) -> Values:
-        return {"ext_parent:tenant_id": floating(tx).project_id}
-
     return Resource(
         name="floatingip_port_forwarding",
         wire_name="port_forwarding",
@@ -186,11 +189,11 @@ def for_floating(floating_id: str) -> Resource:
         attributes=PORT_FORWARDING,
         not_found=lambda forwarding_id: faults.PortForwardingNotFound(id=forwarding_id),
         render=render,
-        create=create,
-        update=update,
-        delete=remove,
+        create=partial(create, floating_id),
+        update=partial(update, floating_id),
+        delete=partial(remove, floating_id),
         # Who may see the floating IP is asked by policy, of its owner.
         scope=lambda _: None,
         within=port_forwarding.c.floatingip_id == floating_id,
-        target=target,
+        target=partial(target, floating_id),
     )
