@@ -136,7 +136,7 @@ class Monitor:
         try:
             return self._thread.call(self._client.execute(command, arguments), timeout_s)
         except ExecuteError as error:
-            raise MonitorError(command, error.error.desc, error.error.class_) from error
+            raise MonitorError(command, str(error), error.error_class) from error
         except TimeoutError as error:
             raise MonitorError(command, f"no answer within {timeout_s:g} s") from error
         except (QMPError, OSError) as error:
