@@ -177,11 +177,11 @@ def test_the_life_of_an_instance(rig: Rig, guest: Path) -> None:
 
     attached, nic = volume(rig), rig.nic()
     more = msgspec.structs.replace(item, disks=[attached], nics=[*item.nics, nic])
-    rig.be(more, volumes=attached.volume_id)
+    print(rig.be(more, volumes=attached.volume_id))
     assert console.run(within_s(20, "lsblk -dnbo SIZE /dev/vdb 2>/dev/null")) == str(64 * 1024**2)
-    assert nic.mac_address in console.run("ip link")
+    assert nic.mac_address in console.run(within_s(20, f"ip link | grep {nic.mac_address}"))
     rig.guests.actions.resize_disk(more, attached, 1)
-    assert console.run("lsblk -dnbo SIZE /dev/vdb") == str(1024**3)
+    assert console.run(within_s(20, f"lsblk -dnbo SIZE /dev/vdb | grep {1024**3}")) == str(1024**3)
     assert rig.guests.actions.diagnostics(item.key)["memory"] == 128 * 1024
 
     rig.be(item, volumes="", ports=item.nics[0].port_id)

@@ -53,6 +53,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """``ovs`` or ``hybrid``: how instances are plugged when a port does not say."""
     instance_driver: str = "qemu"
     """``qemu`` or ``namespace``: the kind of instance when a flavor does not say."""
+    guest_directory: str = ""
+    """Where the built guest image is; ``namespace`` instances run its tree. Empty: none of that kind here."""
     host_ip: str = "127.0.0.1"
     dns_servers: list[str] = msgspec.field(default_factory=list)
     """Where the networks' dnsmasq forwards names that it does not know; none means nowhere."""
