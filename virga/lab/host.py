@@ -15,7 +15,8 @@ from virga.lab.holder import Holder
 from virga.lab.program import Program, Programs, marked, python
 from virga.settings import Settings
 
-NETWORK_ROLES = ["network", "dhcp", "l3", "metadata", "volume"]
+ROLES = ["network", "metadata", "compute"]
+FIRST_ROLES = ["dhcp", "l3", "volume"]
 RESERVED_MB = 512
 
 
@@ -62,7 +63,11 @@ class Host:
                 process.write_record(self.ready_mark, living)
         openvswitch.start(self.programs, holder, environment)
         config = self.directory / "agent.json"
-        config.write_bytes(msgspec.json.format(msgspec.json.encode(self.agent_config(settings, detected))))
+        text = msgspec.json.format(msgspec.json.encode(self.agent_config(settings, detected)))
+        if not config.exists() or config.read_bytes() != text:
+            config.write_bytes(text)
+            # An agent that runs by the former file starts again; the data plane does not notice.
+            process.stop([one for one in [self.programs.living(self.agent)] if one])
         argv = [*holder.inside(*python("virga.agent", "--config", str(config)))]
         inside = marked(environment, self.directory)
         self.programs.ensure(Program(name=self.agent, argv=argv, environment=inside, host=self.name))
@@ -79,7 +84,7 @@ class Host:
             "host": self.name,
             "directory": str(self.directory),
             "bus": str(state_dir / "bus.sock"),
-            "roles": [*(NETWORK_ROLES if first else []), "compute"],
+            "roles": [*ROLES, *(FIRST_ROLES if first else [])],
             "bridge_mappings": mappings,
             "bridge_nics": nics,
             "plug": settings.plug,

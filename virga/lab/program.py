@@ -5,6 +5,7 @@ Under ``run/``: ``NAME.program.json`` says how it is started, ``NAME.pid.json`` 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from collections.abc import Mapping
@@ -70,12 +71,15 @@ class Programs:
         fresh.touch(mode=0o600)
         fresh.write_bytes(msgspec.json.encode(program))
         fresh.replace(path)
-        return self.living(program.name) or self.start(program)
+        return self.start(program)
 
     def start(self, program: Program) -> Process:
-        return process.start(
-            program.argv, self.record(program.name), self.output(program.name), program.environment
-        )
+        """Start it unless it runs. A command and the supervisor may want to at once: one of them does."""
+        with (self.directory / "start.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return self.living(program.name) or process.start(
+                program.argv, self.record(program.name), self.output(program.name), program.environment
+            )
 
     def forget(self, *names: str) -> list[Process]:
         """They are not to run any more; returns those that still do. The records go when the processes went."""

@@ -58,7 +58,7 @@ class Supervisor:
     def _running(self, program: Program) -> Process:
         """The program's process, started if need be. One that could not be started has ended already."""
         try:
-            return self.programs.living(program.name) or self.programs.start(program)
+            return self.programs.start(program)
         except OSError as error:
             logger.error("a program cannot be started", program=program.name, reason=str(error))
             return Process(0, 0, "")
