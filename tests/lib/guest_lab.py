@@ -18,15 +18,19 @@ from types import TracebackType
 from typing import Any, Self
 
 PREFIX = "10.99.0"
+SECOND_PREFIX = "10.98.0"
 METADATA = "169.254.169.254"
 
 
 class GuestLab:
-    """One network `10.99.0.0/24` in a namespace of its own; everything in it goes with `close`."""
+    """Two networks, for first and second cards, in a namespace of its own; everything in it goes with the lab."""
+
+    _made = 0
 
     def __init__(self, work: Path) -> None:
         self.work = work
-        self.netns = f"vg-{os.getpid()}"
+        GuestLab._made += 1
+        self.netns = f"vg-{os.getpid()}-{GuestLab._made}"
         self.key = work / "id_ecdsa"
         self.hosts = work / "hosts"
         self.options = work / "options"
@@ -47,6 +51,10 @@ class GuestLab:
             f"addr add {PREFIX}.1/24 dev br0",
             f"addr add {METADATA}/32 dev br0",
             "addr add fd99::1/64 dev br0 nodad",
+            "link add br1 type bridge",
+            "link set br1 up",
+            f"addr add {SECOND_PREFIX}.1/24 dev br1",
+            "addr add fd98::1/64 dev br1 nodad",
         ):
             self.run("ip", *line.split())
         self._start_dnsmasq()
@@ -154,6 +162,8 @@ class GuestLab:
             ),
             *("--no-hosts", f"--dhcp-leasefile={self.work}/leases", f"--dhcp-hostsfile={self.hosts}"),
             *(f"--dhcp-optsfile={self.options}", f"--dhcp-range={PREFIX}.50,{PREFIX}.99,2m", "--enable-ra"),
+            f"--dhcp-range={SECOND_PREFIX}.50,{SECOND_PREFIX}.99,2m",
+            "--dhcp-range=fd98::,ra-only,64",
             *("--dhcp-range=fd99::,ra-only,64", "--domain=lab.test", "--dhcp-option=option:mtu,1442"),
             *("--dhcp-authoritative", "--no-ping", "--log-facility=-", "--log-dhcp"),
             log="dnsmasq.log",
@@ -230,7 +240,7 @@ class Guest:
         for number, mac in enumerate(macs):
             tap = f"t{number}-{name}"
             lab.run("ip", "tuntap", "add", tap, "mode", "tap")
-            lab.run("ip", "link", "set", tap, "master", "br0", "up")
+            lab.run("ip", "link", "set", tap, "master", f"br{number}", "up")
             network += ["-netdev", f"tap,id=n{number},ifname={tap},script=no,downscript=no,vnet_hdr=off"]
             network += ["-device", f"virtio-net-pci,netdev=n{number},mac={mac}"]
         serial, control = self.work / "serial", self.work / "qmp"
@@ -271,6 +281,7 @@ class Guest:
         return int(found.group(1))
 
     def close(self) -> None:
+        """Ends the machine as if the power had failed."""
         self._process.kill()
         self._process.wait(10)
         self.console.close()

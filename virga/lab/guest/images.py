@@ -22,7 +22,7 @@ _SLOW_AND_UNUSED = (
     "load_system_certificate_list",
 )
 COMMAND_LINE = (
-    "console=tty0 console=ttyS0 quiet loglevel=4 panic=10 mitigations=off noreplace-smp nokaslr acpi=noirq lsm= audit=0"
+    "console=tty0 console=ttyS0 quiet loglevel=4 panic=10 mitigations=off noreplace-smp nokaslr lsm= audit=0"
     " cryptomgr.notests random.trust_cpu=on no_timer_check tsc=reliable"
     f" initcall_blacklist={','.join(_SLOW_AND_UNUSED)}"
 )

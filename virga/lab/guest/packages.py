@@ -12,15 +12,18 @@ KERNEL = "linux-image-cloud-amd64"
 PACKAGES = (
     "bash",
     "busybox-static",
+    "coreutils",
     "curl",
     "dropbear-bin",
     "e2fsprogs",
     "iproute2",
     "iputils-ping",
+    "mount",
     "mtools",
     "ncat",
     "openssh-client",
     "openssh-sftp-server",
+    "procps",
     "syslinux",
     "syslinux-common",
     "tcpdump",
@@ -105,9 +108,10 @@ def unpack(archives: Iterable[Path], into: Path) -> None:
         (into / "usr" / name).mkdir(exist_ok=True)
         (into / name).symlink_to(f"usr/{name}")
     for archive in archives:
-        data = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE)
-        done = subprocess.run(
-            ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", str(into)], stdin=data.stdout
-        )
-        if data.wait() or done.returncode:
+        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE) as data:
+            done = subprocess.run(
+                ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", str(into)],
+                stdin=data.stdout,
+            )
+        if data.returncode or done.returncode:
             raise BuildError(f"{archive.name} cannot be unpacked: remove it and build again")

@@ -34,13 +34,21 @@ PROGRAMS = RAMDISK_PROGRAMS | {
     "bin/lsblk": "usr/bin/lsblk",
     "sbin/blkid": "usr/bin/blkid",
     "bin/findmnt": "usr/bin/findmnt",
+    "bin/mount": "usr/bin/mount",
+    "bin/umount": "usr/bin/umount",
+    "bin/mountpoint": "usr/bin/mountpoint",
+    "usr/bin/pgrep": "usr/bin/pgrep",
+    "usr/bin/nice": "usr/bin/nice",
+    "usr/bin/nohup": "usr/bin/nohup",
     # The busybox of Debian 12 crashes at any http URL.
     "usr/bin/wget": "usr/bin/wget",
 }
 LINKS = {
     "usr/bin/sh": "bash",
     "usr/bin/ping6": "ping",
+    "usr/bin/pkill": "pgrep",
     "usr/bin/ssh": "dbclient",
+    "usr/lib/tiny/server/nc": "../../../bin/busybox",
     "usr/bin/mkfs.ext2": "mke2fs",
     "usr/bin/mkfs.ext3": "mke2fs",
     "usr/bin/mkfs.ext4": "mke2fs",
@@ -144,6 +152,7 @@ class Tree:
 
     def link(self, name: str, target: str) -> None:
         path = self.path / name
+        path.parent.mkdir(exist_ok=True)
         path.unlink(missing_ok=True)
         path.symlink_to(target)
 
