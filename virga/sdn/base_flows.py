@@ -42,6 +42,7 @@ def _egress() -> list[Flow]:
         _flow(base, 70, "udp,tp_src=67,tp_dst=68", dropped),
         _flow(base, 70, "udp6,tp_src=547,tp_dst=546", dropped),
         _flow(base, 70, "icmp6,icmp_type=134", dropped),
+        _flow(base, 70, "icmp6,icmp_type=136", dropped),
         _flow(base, 10, "", dropped),
         *(
             _flow(rules, t.P_NEIGHBOUR, f"icmp6,icmp_type={kind}", f"resubmit(,{t.EGRESS_ACCEPTED_LOOKUP})")

@@ -217,16 +217,17 @@ class PortManager:
             return "DOWN", ""
         if port.key not in self._plugged:
             return "DOWN", NOT_PLUGGED
-        for outcome in (
+        outcomes = (
             self._links.outcome(port.device_name),
             self._leak.outcome(port.device_name),
             self._switch.outcome(port.device_name),
             self._flows.owner_outcome(self.bridge, f"port/{port.key}"),
-        ):
+        )
+        for outcome in outcomes:
             if outcome.reason:
                 return "ERROR", outcome.reason
-            if not outcome.settled:
-                return "DOWN", NOT_PLUGGED
+        if not all(outcome.settled for outcome in outcomes):
+            return "DOWN", NOT_PLUGGED
         if port.key not in self._ofports:
             return "DOWN", NOT_PLUGGED
         return self._groups_status(port)
