@@ -177,7 +177,7 @@ def test_the_life_of_an_instance(rig: Rig, guest: Path) -> None:
 
     attached, nic = volume(rig), rig.nic()
     more = msgspec.structs.replace(item, disks=[attached], nics=[*item.nics, nic])
-    print(rig.be(more, volumes=attached.volume_id))
+    rig.be(more, volumes=attached.volume_id)
     assert console.run(within_s(20, "lsblk -dnbo SIZE /dev/vdb 2>/dev/null")) == str(64 * 1024**2)
     assert nic.mac_address in console.run(within_s(20, f"ip link | grep {nic.mac_address}"))
     rig.guests.actions.resize_disk(more, attached, 1)
