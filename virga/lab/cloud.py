@@ -31,7 +31,7 @@ from virga.lib.wait import wait_until
 from virga.settings import SETTINGS, Settings
 
 MACHINE_LOCK = Path("/run/lock/virga.lock")
-REMEMBERED = ("port", "hosts", "dataplane", "outside_cidr")
+REMEMBERED = ("port", "hosts", "dataplane", "outside_cidr", "guest_dir")
 POWER_OFF_S = 15.0
 SERVER = "server"
 SUPERVISOR = "supervisor"
@@ -147,6 +147,8 @@ class Cloud:
         if not self.is_fake and outside.read(self.outside_record) is None:
             cidr = outside.free_range(self.settings.outside_cidr)
             self.settings = _with(self.settings, outside_cidr=cidr)
+        if self.guest.is_dir():
+            self.settings = _with(self.settings, guest_dir=str(self.guest))
         for name in ("admin_password", "demo_password"):
             if value := getattr(self.settings, name):
                 _write_secret(self.directory / name, value)

@@ -89,6 +89,7 @@ class Host:
             "bridge_nics": nics,
             "plug": settings.plug,
             "instance_driver": settings.instance_kind,
+            "guest_directory": settings.guest_dir,
             "host_ip": underlay.tunnel_ip(self.number),
             "vcpus": cpus,
             "memory_mb": memory_mb,
