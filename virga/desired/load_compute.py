@@ -55,7 +55,9 @@ def load(tx: Tx, settings: Settings, server_ids: Sequence[str]) -> list[ServerRo
                 ramdisk=_image(tx, settings, row.ramdisk_id),
                 rescue_image=_image(tx, settings, row.rescue_image_id),
                 migration=moves.get(row.id),
-                config_drive_files=metadata.drive(tx, row) if row.config_drive and row.on_host else {},
+                config_drive_files=metadata.drive(tx, row, settings)
+                if row.config_drive and row.on_host
+                else {},
             )
         )
     return found

@@ -14,12 +14,14 @@ from virga.services.compute import (
     flavor,
     flavor_access,
     instance_action,
+    interface,
     keypair,
     resize,
     server_create,
     server_delete,
     server_group,
     server_list,
+    server_metadata,
     server_update,
     snapshot,
     version,
@@ -46,6 +48,8 @@ RESOURCES = (
     action_shelve,
     resize,
     snapshot,
+    server_metadata,
+    interface,
 )
 
 
