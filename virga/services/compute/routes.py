@@ -6,16 +6,26 @@ from virga.api.faults import Fault, compute_envelope
 from virga.api.routing import Route, ServiceApi
 from virga.services.compute import (
     action,
+    action_delete,
     action_lock,
     action_power,
     action_rebuild,
     action_rescue,
     action_shelve,
+    aggregate,
+    console,
     flavor,
     flavor_access,
+    gone,
+    host_api,
     instance_action,
     interface,
     keypair,
+    migration,
+    proxy_image,
+    proxy_network,
+    proxy_security_group,
+    quota_set,
     resize,
     server_create,
     server_delete,
@@ -24,6 +34,7 @@ from virga.services.compute import (
     server_metadata,
     server_update,
     snapshot,
+    usage,
     version,
 )
 from virga.services.compute.faults import page_not_found
@@ -50,6 +61,17 @@ RESOURCES = (
     snapshot,
     server_metadata,
     interface,
+    quota_set,
+    host_api,
+    aggregate,
+    migration,
+    usage,
+    console,
+    action_delete,
+    proxy_security_group,
+    proxy_image,
+    proxy_network,
+    gone,
 )
 
 
