@@ -87,11 +87,11 @@ def group_addresses(value: Any) -> list[str]:
 
 
 def _address(value: Any) -> str:
-    """An address or a range; a bare address becomes a range of one, host bits go."""
+    """A range with its length; host bits go."""
     import ipaddress
 
     try:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or "/" not in value:
             raise ValueError
         return str(ipaddress.ip_network(value, strict=False))
     except ValueError:

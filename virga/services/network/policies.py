@@ -189,7 +189,7 @@ OTHERS = {
     "create_address_scope:shared": ADMIN,
     "update_address_scope:shared": ADMIN,
     **_crud("address_group", f"{ADMIN_OR_READER} or rule:shared_object"),
-    **_crud("rbac_policy", ADMIN_OR_READER, ADMIN_OR_MANAGER),
+    **_crud("rbac_policy"),
     "create_rbac_policy:target_tenant": f"{ADMIN} or (not field:rbac_policy:target_tenant=* and "
     "not field:rbac_policy:target_project=*)",
     "update_rbac_policy:target_tenant": f"{ADMIN} or (not field:rbac_policy:target_tenant=* and "

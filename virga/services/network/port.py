@@ -173,7 +173,7 @@ def _pairs(asked: Any, security: bool, mac: str) -> list[Values]:
 
 def update_port(tx: Tx, context: Context, current: Values, changes: Values) -> None:
     """From a request of the API; ``current`` is the port as rendered."""
-    port_id, network_id = current["id"], current["network_id"]
+    port_id = current["id"]
     merged = {**current, **changes}
     _check_device(tx, context, merged)
     columns: Values = {name: changes[name] for name in DIRECT if name in changes}
@@ -198,7 +198,7 @@ def update_port(tx: Tx, context: Context, current: Values, changes: Values) -> N
         columns |= _rebind(tx, context, current, changes["binding:host_id"], merged)
     change(tx, port, port_id, columns)
     tx.touch("port", port_id)
-    _follow(tx, network_id, current, changes)
+    _follow(tx, context, current, changes)
 
 
 def _rebind(tx: Tx, context: Context, current: Values, host: str, merged: Values) -> Values:
@@ -280,8 +280,12 @@ def keep(wish: Sequence[Values], rows: Sequence[Row[Any]]) -> list[Values]:
     return result
 
 
-def _follow(tx: Tx, network_id: str, current: Values, changes: Values) -> None:
+def _follow(tx: Tx, context: Context, current: Values, changes: Values) -> None:
     """Objects that are compiled from the port change with it."""
+    from virga.services.network.trunk import follow_parent
+
+    if "binding:host_id" in changes:
+        follow_parent(tx, context, current["id"], changes["binding:host_id"])
     if current["device_owner"].startswith("network:router") and current["device_id"]:
         tx.touch("router", current["device_id"])
 

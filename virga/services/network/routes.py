@@ -8,20 +8,32 @@ from virga.api.collection import Collection, nested
 from virga.api.faults import Fault, identity_envelope, network_envelope
 from virga.api.request import Request
 from virga.api.resource import Context, Resource
-from virga.api.routing import PUBLIC, Route, ServiceApi
+from virga.api.routing import AUTHENTICATED, PUBLIC, Route, ServiceApi
 from virga.db.tx import Tx
 from virga.services.network import (
+    address_group,
+    address_scope,
     agent,
+    agent_schedule,
+    auto_topology,
+    availability,
+    default_rule,
+    extension,
     floating_ip,
     network,
     port_forwarding,
     port_resource,
     quota,
+    quota_api,
+    rbac_policy,
     router,
     router_actions,
     security_group,
     security_group_rule,
+    segment,
     subnet,
+    subnetpool,
+    trunk,
 )
 from virga.services.network.policies import POLICIES
 from virga.settings import Settings
@@ -35,6 +47,12 @@ RESOURCES: tuple[Resource, ...] = (
     router.RESOURCE,
     floating_ip.RESOURCE,
     agent.RESOURCE,
+    subnetpool.RESOURCE,
+    address_group.RESOURCE,
+    rbac_policy.RESOURCE,
+    default_rule.RESOURCE,
+    trunk.RESOURCE,
+    segment.SEGMENT,
 )
 
 
@@ -76,13 +94,30 @@ def service(settings: Settings) -> ServiceApi:
         Route("GET", "/", versions, PUBLIC),
         Route("GET", "/v2.0", index, PUBLIC),
         Route("GET", "/v2.0/", index, PUBLIC),
+        Route("GET", "/v2.0/extensions", extension.index, AUTHENTICATED),
+        Route("GET", "/v2.0/extensions/{alias}", extension.show, AUTHENTICATED),
     ]
     for resource in RESOURCES:
         routes += Collection(resource, make_context, PREFIX, quota.check).routes()
     routes += security_group.SecurityGroups(
         security_group.RESOURCE, make_context, PREFIX, quota.check
     ).routes()
-    routes += router_actions.routes(make_context)
+    for resource, path in (
+        (address_scope.RESOURCE, "address-scopes"),
+        (segment.RANGE, "network_segment_ranges"),
+    ):
+        routes += Collection(resource, make_context, PREFIX, quota.check, path).routes()
+    for more in (
+        router_actions.routes,
+        subnetpool.actions,
+        address_group.actions,
+        trunk.actions,
+        quota_api.routes,
+        agent_schedule.routes,
+        availability.routes,
+        auto_topology.routes,
+    ):
+        routes += more(make_context)
     routes += nested(
         "/v2.0/floatingips/{floatingip_id}/port_forwardings",
         "floatingip_id",

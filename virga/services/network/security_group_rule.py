@@ -238,9 +238,9 @@ def _check_ports(values: Values) -> None:
 
 def create(tx: Tx, context: Context, values: Values) -> str:
     check(values)
-    group = _group(tx, context, values["security_group_id"])
+    group = find_group(tx, context, values["security_group_id"])
     if values["remote_group_id"] is not None:
-        _group(tx, context, values["remote_group_id"])
+        find_group(tx, context, values["remote_group_id"])
     address_group_id = values["remote_address_group_id"]
     if address_group_id is not None:
         _check_address_group(tx, context, address_group_id)
@@ -259,7 +259,7 @@ def create(tx: Tx, context: Context, values: Values) -> str:
     return str(row["id"])
 
 
-def _group(tx: Tx, context: Context, group_id: str) -> Row[Any]:
+def find_group(tx: Tx, context: Context, group_id: str) -> Row[Any]:
     query = select(security_group).where(security_group.c.id == group_id)
     if not context.is_admin:
         query = query.where(rbac.visible("security_group", security_group)(context))
