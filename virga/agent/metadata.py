@@ -50,7 +50,11 @@ class _Handler(BaseHTTPRequestHandler):
         except Unreachable as error:
             log.warning("metadata request not answered", path=request.path, reason=str(error))
             answer = UNAVAILABLE
-        self._write(answer)
+        try:
+            self._write(answer)
+        except ConnectionError:
+            # The guest did not wait for the answer; it will ask again.
+            self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = _answer
 

@@ -177,6 +177,9 @@ class Hub:
                         await self._received(connection, message)
         except (FrameError, ConnectionError) as problem:
             log.warning("connection of an agent ended", host=connection.host, reason=str(problem))
+        except asyncio.CancelledError:
+            # The hub stops. Raised further it would be logged as an error by the stream that started this task.
+            pass
         finally:
             if sender is not None:
                 sender.cancel()
