@@ -13,3 +13,10 @@ from tests.lib.cloud import RunningCloud, running_cloud
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCloud]:
     with running_cloud(tmp_path_factory.mktemp("cloud")) as running:
         yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The clients' libraries warn about themselves; that is not ours to mend."""
+    for item in items:
+        for kind in ("DeprecationWarning", "PendingDeprecationWarning"):
+            item.add_marker(pytest.mark.filterwarnings(f"ignore::{kind}"))

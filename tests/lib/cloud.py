@@ -92,10 +92,10 @@ class RunningCloud:
 
     def connection(self, account: Account | str = "admin", **options: Any) -> Any:
         """An openstacksdk connection; closed with the cloud."""
-        import openstack
-
         if isinstance(account, str):
             account = self.account(account)
+        import openstack
+
         made = openstack.connect(
             load_yaml_config=False,
             load_envvars=False,

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from virga.api.access_rules import allows
 from virga.api.context import AsyncContext, Workers
 from virga.api.faults import (
     BadRequest,
@@ -166,6 +167,10 @@ class Edge:
             req.caller = self.authenticate(tx, token)
         except Unauthorized:
             raise self._unauthenticated() from None
+        rules = req.caller.access_rules
+        paths = (req.path, self.service.prefix + req.path)
+        if rules is not None and not allows(rules, self.service.name, req.method, paths):
+            raise self._unauthenticated()
         if route.access != AUTHENTICATED:
             try:
                 req.enforce(route.access)

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from virga.api.access_rules import AccessRule
+
 if TYPE_CHECKING:
     from virga.api.policy import Policy
 
@@ -33,6 +35,8 @@ class Caller:
     methods: tuple[str, ...] = ()
     trust_id: str | None = None
     application_credential_id: str | None = None
+    access_rules: tuple[AccessRule, ...] | None = None
+    """Requests that the token is good for; None for all."""
     expires_at: int = 0
 
     @property

@@ -16,6 +16,7 @@ COMMANDS = {
     "host": "virga.cli.host",
     "doctor": "virga.cli.doctor",
     "config": "virga.cli.config",
+    "keys": "virga.cli.keys",
 }
 """Command -> module; the module's object of the same name is the command."""
 

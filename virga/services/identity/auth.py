@@ -278,7 +278,9 @@ def delete(tokens: Tokens, tx: Tx, req: Request) -> Response:
     subject = _subject_or_refusal(tokens, tx, req, "identity:revoke_token")
     audit_ids = subject.claims.audit_ids
     cascade = (req.param("cascade") or "true").lower() not in ("0", "false", "no", "off", "f", "n")
-    epoch.revoke(tx, f"chain:{audit_ids[-1]}" if cascade else f"audit:{audit_ids[0]}")
+    # Tokens made from this one carry its audit id at the end of theirs.
+    own = audit_ids[0]
+    epoch.revoke(tx, f"audit:{own}", *([f"chain:{own}"] if cascade else []))
     return Response(204)
 
 

@@ -12,6 +12,7 @@ from virga.api.faults import Fault, Forbidden, Unauthorized
 from virga.api.request import Request, Response
 from virga.db.tx import Tx
 from virga.lib.ids import new_hex
+from virga.lib.keys import KeyRing
 from virga.services.identity import models, project, user
 from virga.services.identity.faults import (
     UNAUTHENTICATED,
@@ -20,7 +21,6 @@ from virga.services.identity.faults import (
     ResourceNotFound,
     ValidationError,
 )
-from virga.services.identity.keys import KeyRing
 from virga.services.identity.listing import collection, rows
 from virga.services.identity.resource import body, row_or_fault, split
 from virga.services.identity.schema import Checker, wrapped

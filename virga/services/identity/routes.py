@@ -13,6 +13,7 @@ from virga.api.faults import NotFound, identity_envelope
 from virga.api.request import Request
 from virga.api.routing import AUTHENTICATED, PUBLIC, Route, ServiceApi
 from virga.db.tx import Tx
+from virga.lib.keys import CREDENTIAL_KEYS, KeyRing
 from virga.services.identity import (
     application_credential,
     auth,
@@ -37,9 +38,8 @@ from virga.services.identity import (
 from virga.services.identity import service as services
 from virga.services.identity.access import body_of, line, named, own_domain, reworded
 from virga.services.identity.credential import Credentials
-from virga.services.identity.keys import KeyRing
 from virga.services.identity.policies import POLICIES
-from virga.services.identity.token import CREDENTIAL_KEYS, Tokens
+from virga.services.identity.token import Tokens
 from virga.settings import Settings
 
 

@@ -10,19 +10,18 @@ from typing import Any
 import msgspec
 from sqlalchemy import select
 
+from virga.api.access_rules import AccessRule
 from virga.api.faults import Unauthorized
 from virga.api.request import Caller
 from virga.db.tx import Tx
+from virga.lib.keys import TOKEN_KEYS, InvalidToken, KeyRing
 from virga.services.identity import effective, epoch
 from virga.services.identity.effective import RoleName, Scope
 from virga.services.identity.faults import UNAUTHENTICATED, TokenNotFound
-from virga.services.identity.keys import InvalidToken, KeyRing
-from virga.services.identity.models import application_credential, project, trust, user
+from virga.services.identity.models import access_rule, application_credential, project, trust, user
 from virga.settings import Settings
 
 CACHE_SIZE = 20_000
-TOKEN_KEYS = "fernet-keys"
-CREDENTIAL_KEYS = "credential-keys"
 
 
 class Claims(msgspec.Struct, frozen=True, array_like=True):
@@ -55,6 +54,7 @@ class Subject(msgspec.Struct, frozen=True):
     trust: Any
     application_credential: Any
     roles: tuple[RoleName, ...]
+    access_rules: tuple[AccessRule, ...] | None = None
 
 
 class Tokens:
@@ -176,6 +176,7 @@ def resolve(tx: Tx, claims: Claims) -> Subject:
         trust_row,
         credential,
         tuple(roles),
+        _access_rules(tx, credential),
     )
 
 
@@ -186,6 +187,13 @@ def _roles(tx: Tx, claims: Claims, credential: Any) -> list[RoleName]:
     if credential is not None:
         return [item for item in roles if item.id in credential.role_ids]
     return roles
+
+
+def _access_rules(tx: Tx, credential: Any) -> tuple[AccessRule, ...] | None:
+    if credential is None or not credential.access_rule_ids:
+        return None
+    rows = tx.all(select(access_rule).where(access_rule.c.id.in_(credential.access_rule_ids)))
+    return tuple(AccessRule(row.service, row.method, row.path) for row in rows)
 
 
 def trust_roles(tx: Tx, row: Any) -> list[RoleName]:
@@ -225,5 +233,6 @@ def caller_of(subject: Subject, text: str) -> Caller:
         methods=claims.methods,
         trust_id=claims.trust_id,
         application_credential_id=claims.application_credential_id,
+        access_rules=subject.access_rules,
         expires_at=claims.expires_at,
     )

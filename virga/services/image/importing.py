@@ -52,8 +52,10 @@ def create(tx: Tx, req: Request) -> None:
         raise ImageFault(409, "Image has active task")
     _check_stores(body)
     if method == "copy-image":
-        # The one store there is holds it already.
+        # The one store there is holds it already, so the copy is complete.
         if body.get("all_stores"):
+            images.set_property(tx, image.id, IMPORTING, "")
+            images.set_property(tx, image.id, FAILED, "")
             return
         raise BadRequest(f"Image is already present at store '{STORE}'")
     uri = body["method"].get("uri")

@@ -1,18 +1,24 @@
-"""Fernet key repositories on disk: tokens and credentials are sealed with them, and they can be rotated.
+"""Fernet key repositories on disk: tokens and kept secrets are sealed with them, and they can be rotated.
 
 Same layout as OpenStack's: files named by number in a directory only the owner may enter. The greatest
 number is the primary key, which seals; ``0`` is staged, the next primary; all of them open. So a key
-is known everywhere before anything is sealed with it, and a token outlives the rotation.
+is known everywhere before anything is sealed with it, and what was sealed outlives the rotation.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 __all__ = ["InvalidToken", "KeyRing", "rotate", "set_up"]
+
+TOKEN_KEYS = "fernet-keys"
+"""Directory of the keys of tokens, in the state directory."""
+CREDENTIAL_KEYS = "credential-keys"
+"""Directory of the keys of credentials kept for users."""
 
 
 class KeyRing:
@@ -31,15 +37,12 @@ class KeyRing:
         """Decrypt with whichever key fits. Raises InvalidToken."""
         return self._keys().decrypt(sealed)
 
-    def reseal(self, sealed: bytes) -> bytes:
-        """The same content under the primary key of today."""
-        return self._keys().rotate(sealed)
-
     def _keys(self) -> MultiFernet:
         changed_at = self._changed_at()
         if self._fernet is None or changed_at != self._read_at:
             set_up(self.directory)
-            keys = [Fernet(path.read_bytes().strip()) for path in reversed(_key_files(self.directory)[1:])]
+            paths = reversed(_key_files(self.directory)[1:])
+            keys = [Fernet(path.read_bytes().strip()) for path in paths]
             staged = Fernet((self.directory / "0").read_bytes().strip())
             self._fernet = MultiFernet([*keys, staged])
             self._read_at = self._changed_at()
@@ -53,9 +56,7 @@ class KeyRing:
 
 
 def _key_files(directory: Path) -> list[Path]:
-    return sorted(
-        (path for path in directory.iterdir() if path.name.isdigit()), key=lambda path: int(path.name)
-    )
+    return sorted((p for p in directory.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
 
 
 def _write_key(path: Path) -> None:
@@ -70,22 +71,29 @@ def _write_key(path: Path) -> None:
 def set_up(directory: Path) -> None:
     """Make the directory with a staged and a primary key, unless they are there. Idempotent."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (directory / "1").exists() and not any(int(p.name) > 0 for p in _key_files(directory)):
+    if not any(int(path.name) > 0 for path in _key_files(directory)):
         _write_key(directory / "1")
     if not (directory / "0").exists():
         _write_key(directory / "0")
 
 
-def rotate(directory: Path, keep: int) -> int:
-    """The staged key becomes primary, a new one is staged, the oldest go while more than ``keep`` remain.
+def rotate(directory: Path, keep: int, needed_s: float, now_s: float) -> int:
+    """The staged key becomes primary and a new one is staged; returns the number of the new primary.
 
-    Returns the number of the new primary key. Nothing sealed within the last ``keep - 2`` rotations is lost.
+    Old keys go while more than ``keep`` remain, but none that sealed anything within the last
+    ``needed_s`` seconds: nothing that is still valid becomes unreadable, however often this is done.
     """
     set_up(directory)
     primary = max(int(path.name) for path in _key_files(directory)) + 1
     (directory / "0").replace(directory / str(primary))
+    # The time of a key's file says since when it has been sealing.
+    os.utime(directory / str(primary), (now_s, now_s))
     _write_key(directory / "0")
-    files = _key_files(directory)
-    for path in files[1 : 1 + max(0, len(files) - keep)]:
+    files = _key_files(directory)[1:]
+    surplus = len(files) + 1 - keep
+    for path, successor in itertools.pairwise(files):
+        if surplus <= 0 or successor.stat().st_mtime + needed_s > now_s:
+            break
         path.unlink()
+        surplus -= 1
     return primary
