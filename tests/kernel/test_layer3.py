@@ -238,3 +238,33 @@ def test_router_down_and_up(site: Site) -> None:
     site.be(router(ONE))
     host.control.wait_status(floating(A), "ACTIVE")
     assert site.pings("outside", FLOATING)
+
+
+def test_a_namespace_that_somebody_deleted_comes_back_whole() -> None:
+    with network_node(resync_s=2.0) as site:
+        site.be(GROUP, ONE.items, A.items, router(ONE), floating(A))
+        site.lease(A)
+        site.serve(A.namespace, 22)
+        for namespace in (site.qrouter, ONE.namespace):
+            site.host.sh(f"ip netns del {namespace}")
+        eventually(
+            lambda: site.seen_as("outside", FLOATING, 22) == OUTSIDE, "the floating IP works again", 40
+        )
+        eventually(lambda: site.gets_lease(A), "DHCP works again", 40)
+        eventually(lambda: bytes(site.host.control.call("agent.check", {}).result) == b"[]", "no difference")
+
+
+def test_a_device_that_somebody_deleted_comes_back_with_its_addresses() -> None:
+    with network_node(resync_s=2.0) as site:
+        site.be(ONE.items, router(ONE), floating(A))
+        device = GATEWAY_PORT.device_name
+        site.host.sh(f"ip link del {device}", site.qrouter)
+        shown = f"ip -br addr show {device} 2>/dev/null; ip route show default; true"
+        eventually(
+            lambda: (
+                {GATEWAY + "/24", FLOATING + "/32", OUTSIDE}
+                <= set(site.host.sh(shown, site.qrouter, check=False).split())
+            ),
+            "addresses and routes are back",
+            40,
+        )

@@ -297,16 +297,18 @@ class Site:
 
     def lease(self, *machines: Machine) -> None:
         """Ports ACTIVE, then a real exchange with dnsmasq."""
-        script = self.host.directory / "udhcpc.sh"
-        script.write_text(UDHCPC)
-        script.chmod(0o755)
         for machine in machines:
             self.host.control.wait_status(machine.port, "ACTIVE")
             self.host.sh("ip link set lo up; ip link set eth0 up", machine.namespace)
-            self.host.sh(
-                f"busybox udhcpc -i eth0 -f -n -q -t 10 -T 1 -s {script} -O staticroutes -O mtu 2>&1",
-                machine.namespace,
-            )
+            assert self.gets_lease(machine)
+
+    def gets_lease(self, machine: Machine) -> bool:
+        script = self.host.directory / "udhcpc.sh"
+        script.write_text(UDHCPC)
+        script.chmod(0o755)
+        command = ["busybox", "udhcpc", "-i", "eth0", "-f", "-n", "-q", "-t", "10", "-T", "1"]
+        options = ["-s", str(script), "-O", "staticroutes", "-O", "mtu"]
+        return self.host.run([*command, *options], machine.namespace, check=False).returncode == 0
 
     def serve(self, namespace: str, port: int) -> None:
         argv = [sys.executable, "-I", "-S", str(ECHO), "serve", str(port)]

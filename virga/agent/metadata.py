@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         return MetadataRequest(
             method=self.command,
             path=self.path,
-            remote_address=_plain_address(remote[-1]),
+            remote_address=plain_address(remote[-1]),
             network_id=network or "",
             router_id=router or "",
             body=self.rfile.read(int(length)),
@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Requests are logged by the control plane, with the server they were for."""
 
 
-def _plain_address(forwarded: str) -> str:
+def plain_address(forwarded: str) -> str:
     """Without scope, and as IPv4 when a socket of both families wrote ``::ffff:10.0.0.5``."""
     text = forwarded.strip().partition("%")[0]
     return text.removeprefix("::ffff:") if "." in text else text

@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from virga.agent.drivers.dnsmasq import Dnsmasq, DnsmasqDriver
 from virga.agent.managers import dhcp
 from virga.agent.render import dnsmasq
 from virga.contract.items import DhcpHost, DhcpNetwork, DhcpOption, DhcpSubnet, FixedIp, HostRoute
+from virga.lib.run import CommandError, Completed, run
 from virga.lib.wait import wait_until
 
 V4, V6 = "4a4a4a4a-0000-4000-8000-000000000001", "6a6a6a6a-0000-4000-8000-000000000001"
@@ -263,6 +265,21 @@ def test_leftovers_go_with_their_process(site: Site) -> None:
     assert list(site.dnsmasq.prune()) == []
     assert site.pid() is None
     assert not Path(site.dnsmasq.directory(site.network_id)).exists()
+
+
+def test_a_failing_tool_is_said_and_tried_again(site: Site) -> None:
+    def failing(argv: Sequence[str], **more: Any) -> Completed:
+        if "dnsmasq" in argv:
+            raise CommandError(Completed(tuple(argv), 1, "", "told to fail"))
+        return run(argv, **more)
+
+    site.dnsmasq = DnsmasqDriver(site.state, runner=failing)
+    site.drivers = (site.addresses, site.dnsmasq)
+    assert "told to fail" in site.apply(site.network(), site.host())[0]
+    assert "told to fail" in site.dnsmasq.outcome(site.network_id).reason
+    site.fresh_agent()
+    assert site.apply(site.network(), site.host()) == []
+    assert site.lease()["ip"] == "10.10.10.5"
 
 
 def test_namespace_made_again_gets_a_new_dnsmasq(site: Site) -> None:

@@ -16,7 +16,7 @@ from virga.agent.drivers.addressing import (
 )
 from virga.agent.drivers.conntrack import Mappings, PortMapping, doomed, parse
 from virga.agent.gratuitous import advertisement_frame, arp_frame, frames
-from virga.agent.metadata import _plain_address
+from virga.agent.metadata import plain_address
 from virga.agent.render import haproxy, radvd
 from virga.contract.items import FixedIp, Router, RouterPort, RouterSubnet
 
@@ -225,6 +225,6 @@ def test_proxy_says_whose_requests_they_are() -> None:
 
 
 def test_addresses_as_the_control_plane_knows_them() -> None:
-    assert _plain_address("::ffff:10.0.0.5") == "10.0.0.5"
-    assert _plain_address("fe80::1%eth0") == "fe80::1"
-    assert _plain_address("2001:db8::5") == "2001:db8::5"
+    assert plain_address("::ffff:10.0.0.5") == "10.0.0.5"
+    assert plain_address("fe80::1%eth0") == "fe80::1"
+    assert plain_address("2001:db8::5") == "2001:db8::5"

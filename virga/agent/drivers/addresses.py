@@ -14,6 +14,7 @@ from virga.agent.drivers.addressing import (
     parse_routes,
     plan,
 )
+from virga.agent.drivers.presence import Presence
 from virga.agent.protocol import Difference, Failure
 from virga.agent.wishes import Outcome, Wishes
 from virga.lib.run import CommandError, Runner, in_namespace, run
@@ -35,6 +36,7 @@ class AddressDriver:
         self._announce = announce
         self._run = runner
         self._wishes: Wishes[Addressing] = Wishes(self.name)
+        self._presence = Presence()
         self._sysctls: dict[str, frozenset[tuple[str, str]]] = {}
         """What is known to be set, by namespace: sysctls are the slowest part to read."""
 
@@ -51,6 +53,10 @@ class AddressDriver:
         self._wishes.mark_stale()
 
     def apply(self) -> Sequence[Failure]:
+        places = {n: (n, [d.name for d in w.devices]) for n, w in self._wishes.wanted.items()}
+        for namespace in self._presence.made_again(places):
+            self._sysctls.pop(namespace, None)
+            self._wishes.mark_stale([namespace])
         return self._wishes.settle(self._realise, (AddressingError, CommandError))
 
     def prune(self) -> Sequence[Failure]:

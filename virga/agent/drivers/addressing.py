@@ -147,6 +147,9 @@ def plan(wanted: Addressing, actual: Actual) -> Plan:
             additions.append(_add_address(address, device.name))
             added.append((device.name, address))
     stale, fresh = _route_lines(wanted.routes, actual.routes)
+    if missing:
+        # Routes would be refused for a reason that says nothing: they follow when the device is there.
+        fresh = []
     return Plan((*stale, *removals, *additions, *fresh), tuple(missing), tuple(added))
 
 

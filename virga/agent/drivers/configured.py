@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virga.agent.drivers.daemons import Daemon, DaemonError, Daemons, write_if_different
+from virga.agent.drivers.presence import Presence
 from virga.agent.protocol import Difference, Failure
 from virga.agent.wishes import Outcome, Wishes
 from virga.lib.run import Runner, run
@@ -18,6 +19,8 @@ class Configured:
 
     namespace: str
     text: str
+    device: str = ""
+    """A device that the daemon is bound to, and so has to be started anew with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,10 @@ class ConfiguredDaemonDriver:
         self.kind = kind
         self._daemons = Daemons(wake, runner)
         self._wishes: Wishes[Configured] = Wishes(kind.name)
+        self._presence = Presence()
         self._present: set[str] = set()
         self._unread: set[str] = set()
+        self._outdated: set[str] = set()
 
     def want(self, key: str, configured: Configured | None) -> None:
         self._wishes.want(key, configured)
@@ -75,6 +80,10 @@ class ConfiguredDaemonDriver:
 
     def apply(self) -> Sequence[Failure]:
         self._wishes.mark_stale(self._daemons.ended())
+        wanted = self._wishes.wanted.items()
+        places = {key: (wish.namespace, (wish.device,) if wish.device else ()) for key, wish in wanted}
+        self._outdated.update(again := self._presence.made_again(places))
+        self._wishes.mark_stale(again)
         return self._wishes.settle(self._realise, (DaemonError, OSError))
 
     def prune(self) -> Sequence[Failure]:
@@ -111,11 +120,11 @@ class ConfiguredDaemonDriver:
         if write_if_different(self.kind.config_file(key), wish.text):
             self._unread.add(key)
         daemon = self.kind.daemon(key, wish.namespace)
-        if self._daemons.ensure(key, daemon):
-            self._unread.discard(key)
-        if key in self._unread:
-            if self.kind.reloads:
-                self._daemons.reload(key, daemon)
-            else:
+        bound_anew = key in self._outdated and bool(wish.device)
+        if not self._daemons.ensure(key, daemon):
+            if bound_anew or (key in self._unread and not self.kind.reloads):
                 self._daemons.restart(key, daemon)
+            elif key in self._unread:
+                self._daemons.reload(key, daemon)
         self._unread.discard(key)
+        self._outdated.discard(key)

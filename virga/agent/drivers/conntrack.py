@@ -34,6 +34,7 @@ class Mappings:
     """All translations that a router may do."""
 
     gateways: frozenset[str] = frozenset()
+    """Addresses that machines without a floating IP leave by; empty when SNAT is off."""
     floating: frozenset[tuple[str, str]] = frozenset()
     """``(floating, fixed)``."""
     ports: frozenset[PortMapping] = frozenset()
@@ -76,7 +77,7 @@ def doomed(entries: Sequence[Entry], mappings: Mappings) -> list[tuple[str, ...]
         if forwarded and not _forward_explained(entry, mappings):
             ports = ("-p", entry.protocol, "--dport", str(entry.port)) if entry.port else ()
             found[("--orig-dst", entry.destination, "--reply-src", entry.reply_source, *ports)] = None
-        elif masqueraded and not _masquerade_explained(entry, mappings):
+        elif masqueraded and not forwarded and not _masquerade_explained(entry, mappings):
             found[("--orig-src", entry.source, "--reply-dst", entry.reply_destination)] = None
         elif not forwarded and entry.destination in floating:
             # Seen before the floating IP was here: it would stay untranslated as long as packets come.

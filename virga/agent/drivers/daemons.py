@@ -179,25 +179,22 @@ class Daemons:
         return True
 
     def _start(self, key: str, daemon: Daemon) -> None:
-        self._refuse_restart_loop(key, daemon)
+        starts = self._starts.setdefault(key, deque(maxlen=QUICK_RESTARTS))
+        now = self._clock()
+        if len(starts) == QUICK_RESTARTS and now - starts[0] < QUICK_RESTARTS_WITHIN_S:
+            raise DaemonError(f"{daemon.program} in {daemon.namespace} ends again and again")
         daemon.pid_file.parent.mkdir(parents=True, exist_ok=True)
         daemon.pid_file.unlink(missing_ok=True)
         try:
             self._run(in_namespace(daemon.namespace, *daemon.argv))
         except CommandError as error:
             raise DaemonError(f"{daemon.program} in {daemon.namespace} does not start: {error}") from error
+        starts.append(now)
         pid = self.running(daemon)
         if pid is None:
             raise DaemonError(f"{daemon.program} in {daemon.namespace} ended right after its start")
         self._read_files[key] = pid
         self._watch.watch(key, pid)
-
-    def _refuse_restart_loop(self, key: str, daemon: Daemon) -> None:
-        now = self._clock()
-        starts = self._starts.setdefault(key, deque(maxlen=QUICK_RESTARTS))
-        if len(starts) == QUICK_RESTARTS and now - starts[0] < QUICK_RESTARTS_WITHIN_S:
-            raise DaemonError(f"{daemon.program} in {daemon.namespace} ends again and again")
-        starts.append(now)
 
     def restart(self, key: str, daemon: Daemon) -> None:
         """A new process, for a change that the running one cannot read."""

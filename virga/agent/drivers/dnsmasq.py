@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virga.agent.drivers.daemons import Daemon, DaemonError, Daemons, write_if_different
+from virga.agent.drivers.presence import Presence
 from virga.agent.protocol import Difference, Failure
 from virga.agent.render import leases
 from virga.agent.render.dnsmasq import DnsmasqFiles
@@ -35,9 +36,12 @@ class DnsmasqDriver:
         self._run = runner
         self._daemons = Daemons(wake, runner)
         self._wishes: Wishes[Dnsmasq] = Wishes(self.name)
+        self._presence = Presence()
         self._present: set[str] = set()
         self._unread: set[str] = set()
         """Networks whose files changed since their dnsmasq read them."""
+        self._outdated: set[str] = set()
+        """Networks whose device was made again: a dnsmasq that saw the old one does not answer on the new one."""
 
     def directory(self, network_id: str) -> str:
         return str(self._root / network_id)
@@ -55,6 +59,9 @@ class DnsmasqDriver:
 
     def apply(self) -> Sequence[Failure]:
         self._wishes.mark_stale(self._daemons.ended())
+        places = {key: (wish.namespace, (wish.device,)) for key, wish in self._wishes.wanted.items()}
+        self._outdated.update(again := self._presence.made_again(places))
+        self._wishes.mark_stale(again)
         return self._wishes.settle(self._realise, (DaemonError, OSError))
 
     def prune(self) -> Sequence[Failure]:
@@ -109,6 +116,9 @@ class DnsmasqDriver:
             stale = []
         if self._daemons.ensure(key, daemon):
             self._unread.discard(key)
+        elif key in self._outdated:
+            self._daemons.restart(key, daemon)
+        self._outdated.discard(key)
         if key in self._unread or not self._daemons.has_read(key, daemon):
             self._daemons.reload(key, daemon)
         self._unread.discard(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from virga.agent.drivers.presence import Presence
 from virga.agent.protocol import Difference, Failure
 from virga.agent.render.tables import (
     RuleSet,
@@ -49,6 +50,7 @@ class IptablesDriver:
         self._run = runner
         self._families = _families(kind)
         self._wishes: Wishes[RuleSet] = Wishes(self.name)
+        self._presence = Presence()
         self._written: dict[tuple[str, int], dict[Table, dict[str, list[str]]]] = {}
         """How iptables-save spells what we wrote: spellings differ between versions, and are not drift."""
 
@@ -65,6 +67,7 @@ class IptablesDriver:
         self._wishes.mark_stale()
 
     def apply(self) -> Sequence[Failure]:
+        self._wishes.mark_stale(self._presence.made_again({n: (n, ()) for n in self._wishes.wanted}))
         return self._wishes.settle(self._realise, RulesError)
 
     def prune(self) -> Sequence[Failure]:

@@ -75,8 +75,8 @@ class ActualLink:
     mtu: int
     up: bool
     master: str = ""
-    moved: bool = False
-    """The other end of the pair is in another namespace."""
+    elsewhere: str | None = None
+    """Name of the namespace that the other end of the pair is in, ``?`` when that has no name any more."""
 
 
 class Interfaces(Protocol):
@@ -242,7 +242,10 @@ class LinkDriver:
         else:
             self._bridge(name, wanted, fresh=actual is None)
         self._actual[name] = ActualLink(
-            wanted.kind, wanted.mtu, True, moved=isinstance(wanted, Veth) and bool(wanted.peer_namespace)
+            wanted.kind,
+            wanted.mtu,
+            True,
+            elsewhere=wanted.peer_namespace if isinstance(wanted, Veth) else None,
         )
 
     def _veth(self, name: str, wanted: Veth, *, fresh: bool) -> None:
@@ -278,10 +281,12 @@ class LinkDriver:
 
     def _read(self) -> dict[str, ActualLink]:
         text = self._run(["ip", "-d", "-j", "link", "show"], timeout_s=60.0).stdout
-        return {entry["ifname"]: _actual(entry) for entry in json.loads(text or "[]")}
+        numbers = self._run(["ip", "-j", "netns", "list-id"], check=False).stdout
+        names = {int(e["nsid"]): str(e.get("name", "?")) for e in json.loads(numbers or "[]")}
+        return {entry["ifname"]: _actual(entry, names) for entry in json.loads(text or "[]")}
 
 
-def _actual(entry: dict[str, object]) -> ActualLink:
+def _actual(entry: dict[str, object], namespaces: dict[int, str]) -> ActualLink:
     info = entry.get("linkinfo")
     kind = str(info.get("info_kind", "")) if isinstance(info, dict) else ""
     flags = entry.get("flags")
@@ -290,7 +295,7 @@ def _actual(entry: dict[str, object]) -> ActualLink:
         mtu=int(str(entry.get("mtu", 0))),
         up=isinstance(flags, list) and "UP" in flags,
         master=str(entry.get("master", "")),
-        moved="link_netnsid" in entry,
+        elsewhere=namespaces.get(int(str(entry["link_netnsid"])), "?") if "link_netnsid" in entry else None,
     )
 
 
@@ -298,7 +303,7 @@ def _fits(wanted: Link, actual: ActualLink, others: dict[str, ActualLink]) -> bo
     if actual.kind != wanted.kind or not actual.up or actual.mtu != wanted.mtu:
         return False
     if isinstance(wanted, Veth):
-        return actual.moved == bool(wanted.peer_namespace)
+        return actual.elsewhere == wanted.peer_namespace
     if isinstance(wanted, Bridge):
         return all(m in others for m in wanted.members)
     return True
@@ -308,4 +313,4 @@ def _can_be_changed(wanted: Link, actual: ActualLink) -> bool:
     """Another kind, or a pair whose inner end is not where it belongs, is made again."""
     if actual.kind != wanted.kind:
         return False
-    return not isinstance(wanted, Veth) or actual.moved == bool(wanted.peer_namespace)
+    return not isinstance(wanted, Veth) or actual.elsewhere == wanted.peer_namespace

@@ -18,9 +18,9 @@ DIRECTORY = Path("/run/netns")
 _LO_UP = "ip link set lo up"
 FIRST_STEPS = {
     False: _LO_UP,
-    # Addresses of routers and DHCP are unique because the control plane says so; looking for duplicates
-    # would only keep daemons from their link-local address for the first seconds.
-    True: f"echo 0 > /proc/sys/net/ipv6/conf/default/dad_transmits; {_LO_UP}",
+    # Addresses of routers and DHCP are what the control plane says: they take none from advertisements, and
+    # looking for duplicates would only keep daemons from their link-local address for the first seconds.
+    True: f"cd /proc/sys/net/ipv6/conf/default && echo 0 > dad_transmits && echo 0 > accept_ra; {_LO_UP}",
 }
 
 

@@ -40,7 +40,7 @@ class MetadataManager:
         if isinstance(item, DhcpNetwork) and dhcp.serves_metadata(item):
             binds = haproxy.network_binds(item.device_name, dhcp.has_ipv6(item))
             proxy = haproxy.Proxy(binds, self._socket, pid_file, network_id=key)
-            return Configured(dhcp.namespace_of(key), haproxy.render(proxy))
+            return Configured(dhcp.namespace_of(key), haproxy.render(proxy), item.device_name)
         return None
 
     def reports(self) -> Sequence[Report]:

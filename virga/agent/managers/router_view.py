@@ -190,7 +190,7 @@ def mappings(view: RouterView) -> Mappings:
     if not view.router.admin_state_up or not view.gateways:
         return Mappings()
     return Mappings(
-        gateways=frozenset(a for a in map(_first_v4, view.gateways) if a is not None),
+        gateways=frozenset(filter(None, map(_first_v4, view.gateways if view.router.enable_snat else ()))),
         floating=frozenset((f.floating_ip_address, f.fixed_ip_address) for f in view.floating),
         ports=frozenset(_port_mapping(f) for f in view.forwardings),
     )
