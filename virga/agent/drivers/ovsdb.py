@@ -23,6 +23,7 @@ from virga.agent.drivers.ovsdb_client import (
     ovs_map,
     ovs_set,
 )
+from virga.agent.drivers.presence import Presence
 from virga.agent.protocol import Difference, Failure
 from virga.agent.wishes import Outcome, Wishes
 from virga.lib.log import log_for
@@ -34,7 +35,7 @@ PROTOCOLS = ["OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15"]
 OFPORT_WAIT_S = 8.0
 MAX_OFPORT = 0xFEFF
 COLUMNS = {
-    "Open_vSwitch": ["bridges"],
+    "Open_vSwitch": ["bridges", "next_cfg", "cur_cfg"],
     "Bridge": ["name", "ports", "datapath_type", "fail_mode", "protocols", "other_config"],
     "Port": ["name", "interfaces", "tag", "vlan_mode", "other_config", "external_ids"],
     "Interface": ["name", "type", "options", "external_ids", "ofport", "ofport_request", "error"],
@@ -62,6 +63,7 @@ class SwitchDriver:
         self._touched = False
         self._applying = False
         self._lock = threading.Lock()
+        self._presence = Presence()
         self._index = _Index({})
         self._db = connect(socket, COLUMNS, self._on_change)
 
@@ -106,7 +108,7 @@ class SwitchDriver:
             if touched:
                 self._refresh()
                 self._mark_different()
-            return [*self._apply_bridges(), *self._apply_ports()]
+            return [*self._apply_bridges(), *self._let_go(), *self._apply_ports()]
         finally:
             with self._lock:
                 self._applying, again = False, self._touched
@@ -225,6 +227,29 @@ class SwitchDriver:
     def _bridge_is_there(self, name: str) -> bool:
         rows = self._db.tables["Interface"].values()
         return any(row["name"] == name and as_one(row.get("ofport", [])) is not None for row in rows)
+
+    def _let_go(self) -> list[Failure]:
+        """A device that was made again is opened again only as a new port: the old one still reads what is gone."""
+        devices = {name: ("", (name,)) for name, wanted in self._ports.wanted.items() if not wanted.type}
+        again = self._presence.made_again(devices)
+        self._ports.mark_stale(again)
+        old = [self._index.ports[name] for name in again if name in self._index.ports]
+        operations = [self._removal(row) for row in old if row["_uuid"] in self._index.bridge_of]
+        if not operations:
+            return []
+        try:
+            self._db.transact([*operations, _count_up()])
+        except OvsdbError as error:
+            return [self._ports.failed(name, str(error)) for name in again]
+        self._wait(self._is_done)
+        self._refresh()
+        return []
+
+    def _is_done(self) -> bool:
+        """ovs-vswitchd has done all that was asked: it repeats the number of the request."""
+        return all(
+            row.get("next_cfg") == row.get("cur_cfg") for row in self._db.tables["Open_vSwitch"].values()
+        )
 
     def _apply_ports(self) -> list[Failure]:
         stale = self._ports.stale()
@@ -387,6 +412,10 @@ def _free_number(taken: set[int]) -> int:
     number = next(n for n in range(1, MAX_OFPORT) if n not in taken)
     taken.add(number)
     return number
+
+
+def _count_up() -> Operation:
+    return {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [["next_cfg", "+=", 1]]}
 
 
 def _where(row: Row) -> list[Any]:

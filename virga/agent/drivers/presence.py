@@ -6,11 +6,11 @@ that drivers look before each apply instead of waiting for their next resync.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import socket
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 NAMESPACES = Path("/run/netns")
-DEVICES = Path("/sys/class/net")
 
 Identity = tuple[int, tuple[int, ...]]
 
@@ -18,9 +18,11 @@ Identity = tuple[int, tuple[int, ...]]
 class Presence:
     """Remembers what stood behind each name when it was last looked at."""
 
-    def __init__(self, namespaces: Path = NAMESPACES, devices: Path = DEVICES) -> None:
+    def __init__(
+        self, namespaces: Path = NAMESPACES, index_of: Callable[[str], int] = socket.if_nametoindex
+    ) -> None:
         self._namespaces = namespaces
-        self._devices = devices
+        self._index_of = index_of
         self._seen: dict[str, Identity] = {}
 
     def made_again(self, places: Mapping[str, tuple[str, Iterable[str]]]) -> list[str]:
@@ -40,6 +42,6 @@ class Presence:
     def _number(self, device: str) -> int:
         """Both ends of a pair have the same name, and go together: the outer one tells."""
         try:
-            return int((self._devices / device / "ifindex").read_text())
-        except (OSError, ValueError):
+            return self._index_of(device)
+        except OSError:
             return 0
