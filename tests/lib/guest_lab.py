@@ -156,6 +156,7 @@ class GuestLab:
             *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--bind-interfaces"),
             *(
                 "--interface=br0",
+                "--interface=br1",
                 "--except-interface=lo",
                 f"--pid-file={self.work}/dnsmasq.pid",
                 "--no-resolv",
