@@ -1,6 +1,6 @@
 """Puts an agent together: which managers, which drivers, in which order. The only place that knows all of them.
 
-Driver order: namespaces, links, leak, ovsdb, flows, addresses, iptables, dnsmasq, radvd, haproxy,
+Driver order: namespaces, links, leak, ipsets, bridge rules, recheck, ovsdb, flows, addresses, iptables, dnsmasq, radvd, haproxy,
 conntrack, targets, instances. Creates go down this list, removals go up.
 """
 
@@ -15,19 +15,30 @@ from pathlib import Path
 import virga
 from virga.agent.calls import CallDispatcher, CallRegistry
 from virga.agent.config import AgentConfig
-from virga.agent.drivers.fake.layer2 import FakeFlows, FakeLeak, FakeLinks, FakeNamespaces, FakeSwitch
+from virga.agent.drivers.fake.layer2 import (
+    FakeFlows,
+    FakeKeyed,
+    FakeLeak,
+    FakeLinks,
+    FakeNamespaces,
+    FakeSwitch,
+)
 from virga.agent.drivers.flows import FlowDriver
 from virga.agent.drivers.guest_kind import PortsReady
 from virga.agent.drivers.interfaces import FlowWishes, LeakWishes, LinkWishes, NamespaceWishes, SwitchWishes
+from virga.agent.drivers.ipsets import IpsetDriver
+from virga.agent.drivers.iptables import IptablesDriver
 from virga.agent.drivers.leak import LeakDriver
 from virga.agent.drivers.links import LinkDriver
 from virga.agent.drivers.namespaces import NamespaceDriver
 from virga.agent.drivers.ovsdb import SwitchDriver
+from virga.agent.drivers.recheck import RecheckDriver
 from virga.agent.feed import BusFeed, CallFailed, Connection, FileFeed
 from virga.agent.heartbeat import HeartbeatSender
 from virga.agent.instance_parts import instance_parts
 from virga.agent.loop import Loop
 from virga.agent.managers.census import CensusManager
+from virga.agent.managers.hybrid import HybridDrivers, HybridManager
 from virga.agent.managers.network import NetworkManager
 from virga.agent.managers.plug import PlugManager
 from virga.agent.managers.port import PortManager
@@ -86,9 +97,12 @@ class Layer2:
     leak: LeakWishes
     switch: SwitchWishes
     flows: FlowWishes
+    hybrid: HybridDrivers
 
     def in_order(self) -> list[Driver]:
-        return [self.namespaces, self.links, self.leak, self.switch, self.flows]
+        """The rules of Linux bridges are in force before br-int takes anything from them."""
+        under = [self.namespaces, self.links, self.leak]
+        return [*under, *self.hybrid.in_order(), self.switch, self.flows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +187,8 @@ def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
     census = CensusManager()
     networks = NetworkManager(config, layer2.leak, layer2.switch, layer2.flows)
     groups = SecurityGroupManager(config.integration_bridge, layer2.flows)
-    ports = PortManager(networks, groups, layer2)
+    hybrid = HybridManager(networks, groups, layer2.hybrid, config.plug == "hybrid")
+    ports = PortManager(networks, groups, layer2, hybrid.outcome)
     outlet.ports_ready = ports.are_ready
     upper = layer3(config, outlet.wake)
     managers: list[Manager] = [
@@ -181,6 +196,7 @@ def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
         PlugManager(layer2.namespaces, layer2.links),
         networks,
         groups,
+        hybrid,
         ports,
         *layer3_managers(config, layer2.namespaces, layer2.links, upper),
     ]
@@ -194,7 +210,8 @@ def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
 
 
 def fake_layer2() -> Layer2:
-    return Layer2(FakeNamespaces(), FakeLinks(), FakeLeak(), FakeSwitch(), FakeFlows())
+    hybrid = HybridDrivers(FakeKeyed("ipsets"), FakeKeyed("bridge rules"), FakeKeyed("recheck"))
+    return Layer2(FakeNamespaces(), FakeLinks(), FakeLeak(), FakeSwitch(), FakeFlows(), hybrid)
 
 
 def real_layer2(config: AgentConfig, outlet: Outlet) -> Layer2:
@@ -204,4 +221,5 @@ def real_layer2(config: AgentConfig, outlet: Outlet) -> Layer2:
         leak=LeakDriver(),
         switch=SwitchDriver(config.ovsdb_socket, outlet.wake, config.facts.datapath_type),
         flows=FlowDriver(Path(config.ovs_directory), outlet.wake),
+        hybrid=HybridDrivers(IpsetDriver(), IptablesDriver(config.facts.iptables), RecheckDriver()),
     )

@@ -62,5 +62,7 @@ def run(
 
 
 def in_namespace(namespace: str, *argv: str) -> tuple[str, ...]:
-    """The command that runs ``argv`` inside a named network namespace."""
+    """The command that runs ``argv`` inside a named network namespace; an empty name is the host itself."""
+    if not namespace:
+        return argv
     return ("ip", "netns", "exec", namespace, *argv)

@@ -81,6 +81,8 @@ def port_flows(port: PlacedPort) -> list[Flow]:
         return []
     if port.filtered:
         return [*_filtered_place(port), *_guards(port)]
+    if port.item.plug == "hybrid" and port.item.port_security_enabled:
+        return [*_open_place(port), *_hybrid_guards(port)]
     return _open_place(port)
 
 
@@ -151,6 +153,26 @@ def _guards(port: PlacedPort) -> list[Flow]:
             flows += _guard_v4(port, source, who)
         else:
             flows += _guard_v6(port, source, who)
+    return flows
+
+
+def _hybrid_guards(port: PlacedPort) -> list[Flow]:
+    """What iptables on the Linux bridge cannot see: ARP, neighbour advertisements, the MAC of any frame."""
+    cookie, who = cookie_of(port.item.key), f"in_port={port.ofport}"
+    onward, place = f"resubmit(,{t.MAC_SPOOF})", f"resubmit(,{t.TRANSIENT})"
+    flows = [
+        Flow(t.CLASSIFIER, 10, f"arp,{who}", f"resubmit(,{t.ARP_SPOOF})", cookie),
+        Flow(t.CLASSIFIER, 10, f"icmp6,{who},icmp_type=136", f"resubmit(,{t.ARP_SPOOF})", cookie),
+        Flow(t.CLASSIFIER, 9, who, onward, cookie),
+    ]
+    flows += [Flow(t.MAC_SPOOF, 2, f"{who},dl_src={mac}", place, cookie) for mac in _macs(port)]
+    for network in dict.fromkeys((source.version, source.network) for source in sources(port.item)):
+        version, address = network
+        if version == 4:
+            match = f"arp,{who}" + (f",arp_spa={address}" if address else "")
+        else:
+            match = f"icmp6,{who},icmp_type=136" + (f",nd_target={address}" if address else "")
+        flows.append(Flow(t.ARP_SPOOF, 2, match, onward, cookie))
     return flows
 
 

@@ -27,6 +27,7 @@ from virga.lib.run import CommandError, Runner, run
 
 OURS = re.compile(r"^(tap|qbr|qvb|qvo|qr-|qg-|sg-|fg-|ha-|rfp-|fpr-)[0-9a-f]{8}-[0-9a-f]{1,2}$")
 SYSCTL = Path("/proc/sys/net/ipv6/conf")
+BRIDGE_SYSCTL = Path("/proc/sys/net/bridge")
 TUN = Path("/dev/net/tun")
 
 _SIOCETHTOOL = 0x8946
@@ -86,6 +87,7 @@ class Interfaces(Protocol):
     def make_tap(self, name: str) -> None: ...
     def no_ipv6(self, name: str) -> None: ...
     def exists(self, name: str) -> bool: ...
+    def filter_bridges(self) -> None: ...
 
 
 class KernelInterfaces:
@@ -109,6 +111,13 @@ class KernelInterfaces:
         switch = SYSCTL / name / "disable_ipv6"
         if switch.exists():
             switch.write_text("1")
+
+    def filter_bridges(self) -> None:
+        """Idempotent. What crosses a Linux bridge is shown to iptables."""
+        for family in ("iptables", "ip6tables"):
+            switch = BRIDGE_SYSCTL / f"bridge-nf-call-{family}"
+            if switch.exists():
+                switch.write_text("1")
 
     def exists(self, name: str) -> bool:
         try:
@@ -267,7 +276,9 @@ class LinkDriver:
 
     def _bridge(self, name: str, wanted: Bridge, *, fresh: bool) -> None:
         if fresh:
+            self._interfaces.filter_bridges()
             self._batch(f"link add name {name} type bridge forward_delay 0 ageing_time 0 mcast_snooping 0")
+            self._batch(f"link set dev {name} arp off")
         self._host_end(name, wanted.mtu)
         self._batch(*(f"link set dev {member} master {name}" for member in wanted.members))
 

@@ -6,12 +6,14 @@ soon as its device is wished for, and never before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from virga.agent.drivers.interfaces import FlowWishes, LeakWishes, LinkWishes, SwitchWishes, WantedPort
 from virga.agent.managers.network import NetworkManager
+from virga.agent.managers.plug import hybrid_names
 from virga.agent.managers.security_group import SecurityGroupManager
+from virga.agent.wishes import Outcome
 from virga.contract.items import AnyItem, Port
 from virga.contract.messages import Report
 from virga.sdn.port_flows import PlacedPort, is_filtered, is_trusted, port_flows
@@ -44,7 +46,10 @@ class PortManager:
         networks: NetworkManager,
         groups: SecurityGroupManager,
         drivers: PortDrivers,
+        hybrid: Callable[[], Outcome],
     ) -> None:
+        """``hybrid`` says whether the rules of ports behind a Linux bridge are in force."""
+        self._hybrid = hybrid
         self._networks = networks
         self._groups = groups
         self._links = drivers.links
@@ -144,8 +149,11 @@ class PortManager:
                 self._stale.add(key)
 
     def _is_refused(self, key: str) -> bool:
-        outcome = self._flows.owner_outcome(self.bridge, f"port/{key}")
-        return outcome.settled and bool(outcome.reason)
+        """Its flows, or the rules of its Linux bridge, cannot be had: it must not forward."""
+        port = self._ports.get(key)
+        if port is not None and port.plug == "hybrid" and self._hybrid().reason:
+            return True
+        return bool(self._flows.owner_outcome(self.bridge, f"port/{key}").reason)
 
     def _place(self, key: str) -> None:
         port = self._ports.get(key)
@@ -217,12 +225,14 @@ class PortManager:
             return "DOWN", ""
         if port.key not in self._plugged:
             return "DOWN", NOT_PLUGGED
-        outcomes = (
+        outcomes = [
             self._links.outcome(port.device_name),
             self._leak.outcome(port.device_name),
             self._switch.outcome(port.device_name),
             self._flows.owner_outcome(self.bridge, f"port/{port.key}"),
-        )
+        ]
+        if port.plug == "hybrid":
+            outcomes += [*(self._links.outcome(name) for name in hybrid_names(port)[:2]), self._hybrid()]
         for outcome in outcomes:
             if outcome.reason:
                 return "ERROR", outcome.reason

@@ -1,7 +1,8 @@
 """iptables tables as values: what we want in them, how iptables-save writes them, and how both are joined.
 
-Ours are the chains that carry the L3 agent's names, and rules of built-in chains that jump there.
-Everything else in a namespace was put there by its user and stays, where it stood.
+Ours are the chains that carry the names of OpenStack's agents (of routers, or of the hybrid plug on the
+host), and rules of built-in chains that jump there. Everything else was put there by
+somebody else and stays, where it stood.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 PREFIX = "neutron-l3-agent-"
+BRIDGE_PREFIX = "neutron-openvswi-"
 FILTER_TOP = "neutron-filter-top"
 POSTROUTING_BOTTOM = "neutron-postrouting-bottom"
 
@@ -61,7 +63,7 @@ class SavedRule:
 
 
 def is_our_chain(chain: str) -> bool:
-    return chain.startswith(PREFIX) or chain in (FILTER_TOP, POSTROUTING_BOTTOM)
+    return chain.startswith((PREFIX, BRIDGE_PREFIX)) or chain in (FILTER_TOP, POSTROUTING_BOTTOM)
 
 
 def is_ours(rule: str) -> bool:

@@ -99,3 +99,13 @@ class FakeFlows(KeyedWorld):
 
     def owner_outcome(self, bridge: str, owner: str) -> Outcome:
         return self.wishes.outcome(f"{bridge} {owner}")
+
+
+class FakeKeyed(KeyedWorld):
+    """Stands in for any driver that is told a value by key."""
+
+    def want(self, key: str, value: object | None) -> None:
+        self.wishes.want(key, value)
+
+    def wanted(self) -> list[str]:
+        return list(self.wishes.wanted)
