@@ -56,6 +56,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     guest_directory: str = ""
     """Where the built guest image is; ``namespace`` instances run its tree. Empty: none of that kind here."""
     host_ip: str = "127.0.0.1"
+    storage_ip: str = ""
+    """Where iSCSI targets listen; empty means ``host_ip``."""
     dns_servers: list[str] = msgspec.field(default_factory=list)
     """Where the networks' dnsmasq forwards names that it does not know; none means nowhere."""
     tunnel_types: list[str] = []

@@ -101,8 +101,36 @@ class VolumeCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     volume_id: str
 
 
+class VolumeFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a volume is on its host: result of ``volume.create``, ``volume.extend``, ``volume.revert_to_snapshot``
+    and ``volume.show``. ``path`` stays the same for the life of the volume.
+    """
+
+    volume_id: str
+    path: str
+    size_gb: int
+
+
+class VolumeShow(VolumeCall, frozen=True, kw_only=True):
+    """``volume.show``."""
+
+
+class PoolShow(msgspec.Struct, frozen=True):
+    """``volume.pool``: result is PoolFacts."""
+
+
+class PoolFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The pool of a host: its room, and the ids of all that is in it, for a check against the rows."""
+
+    total_gb: float
+    free_gb: float
+    volumes: list[str]
+    snapshots: list[str]
+    targets: list[str]
+
+
 class VolumeCreate(VolumeCall, frozen=True, kw_only=True):
-    """``volume.create``: empty, or a copy of exactly one source."""
+    """``volume.create``: empty, or a copy of exactly one source. Done also when it is there already."""
 
     size_gb: int
     source_volume_id: str | None = None
@@ -117,25 +145,39 @@ class VolumeDelete(VolumeCall, frozen=True, kw_only=True):
 
 
 class VolumeExtend(VolumeCall, frozen=True, kw_only=True):
+    """``volume.extend``. An attached one: this first, then ``instance.resize_disk`` where the instance runs."""
+
     size_gb: int
 
 
 class SnapshotCreate(VolumeCall, frozen=True, kw_only=True):
+    """``volume.create_snapshot``."""
+
     snapshot_id: str
 
 
 class SnapshotDelete(VolumeCall, frozen=True, kw_only=True):
+    """``volume.delete_snapshot``: done also when it is not there."""
+
     snapshot_id: str
 
 
 class VolumeCopyOut(VolumeCall, frozen=True, kw_only=True):
-    """``volume.copy_out``: write the volume to ``path`` (an image or a backup)."""
+    """``volume.copy_out``: write the volume (or a snapshot of it) to ``path`` (an image or a backup). Result: CopyDone."""
+
+    snapshot_id: str | None = None
 
     path: str
     disk_format: str = "raw"
 
 
+class CopyDone(msgspec.Struct, frozen=True, kw_only=True):
+    size: int
+
+
 class SnapshotRevert(VolumeCall, frozen=True, kw_only=True):
+    """``volume.revert_to_snapshot``."""
+
     snapshot_id: str
 
 

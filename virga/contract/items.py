@@ -245,7 +245,8 @@ class Disk(msgspec.Struct, frozen=True, omit_defaults=True):
     device: str
     """Guest name wished for, such as ``/dev/vdb``."""
     connection: dict[str, str | int]
-    """``{"driver": "file", "path", "format"}`` or ``{"driver": "iscsi", "portal", "iqn", "lun", "user", "password"}``."""
+    """``{"driver": "pool", "path"}`` (a volume of a pool on this machine, ``path`` of VolumeFacts),
+    ``{"driver": "file", "path", "format"}`` or ``{"driver": "iscsi", "portal", "iqn", "lun", "user", "password"}``."""
     attachment_id: str = ""
     boot_index: int = -1
     read_only: bool = False

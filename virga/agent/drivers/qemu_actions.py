@@ -114,7 +114,7 @@ class QemuActions:
         machine = self._machines.machine(item.key)
         if machine is None:
             return
-        if disk.connection.get("driver") != "file":
+        if disk.connection.get("driver") not in ("file", "pool"):
             raise GuestError(
                 f"volume {disk.volume_id} is attached by {disk.connection.get('driver')}, "
                 "which cannot grow while it is attached",

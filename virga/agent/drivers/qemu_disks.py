@@ -12,6 +12,7 @@ from virga.agent.drivers.image_cache import ImageCache
 from virga.agent.drivers.instance_home import InstanceHome
 from virga.agent.drivers.qemu_command import DiskPlan, disk_name, file_node, iscsi_node
 from virga.agent.drivers.qemu_img import GIB, DiskError
+from virga.agent.drivers.volume_layers import resolve
 from virga.contract.items import Disk, ImageRef, Instance
 
 
@@ -78,11 +79,17 @@ def volume_plan(disk: Disk, home: InstanceHome) -> DiskPlan:
     """A volume as QEMU reaches it."""
     name = disk_name(disk.volume_id)
     iscsi = disk.connection.get("driver") == "iscsi"
+    path, disk_format = "", "raw"
+    if disk.connection.get("driver") == "pool":
+        found, disk_format = resolve(Path(str(disk.connection["path"])))
+        path = str(found)
+    elif not iscsi:
+        path, disk_format = str(disk.connection["path"]), str(disk.connection.get("format", "raw"))
     secret = str(home.path / f"{name}.secret") if iscsi and disk.connection.get("user") else ""
     return DiskPlan(
         name=name,
-        file=iscsi_node(disk.connection, name) if iscsi else file_node(str(disk.connection["path"])),
-        disk_format="raw" if iscsi else str(disk.connection.get("format", "raw")),
+        file=iscsi_node(disk.connection, name) if iscsi else file_node(path),
+        disk_format=disk_format,
         bus=disk.disk_bus,
         serial=disk.volume_id,
         boot_index=disk.boot_index,

@@ -55,6 +55,17 @@ def inspect(path: Path, disk_format: str) -> DiskFacts:
     )
 
 
+def is_locked(path: Path, disk_format: str) -> bool:
+    """Some QEMU has it open for writing."""
+    try:
+        _run([*LIMITS, "qemu-img", "info", "--output=json", "-f", disk_format, str(path)], timeout_s=60)
+    except DiskError as error:
+        if "lock" in str(error):
+            return True
+        raise
+    return False
+
+
 def create(path: Path, size: int, disk_format: str = "qcow2") -> None:
     """An empty disk. All or nothing."""
     part = path.with_name(path.name + ".part")

@@ -1,0 +1,87 @@
+"""A volume pool and iSCSI targets in memory, for the fake data plane."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from virga.agent.drivers.fake.keyed import KeyedWorld
+from virga.agent.drivers.qemu_img import DiskError
+from virga.agent.drivers.targets import Export
+from virga.agent.drivers.volume_pool import NoSuchVolume
+from virga.contract.calls import PoolFacts, VolumeCreate, VolumeFacts
+
+
+class FakePool:
+    """Remembers sizes. Room without end."""
+
+    def __init__(self) -> None:
+        self.volumes: dict[str, int] = {}
+        self.snapshots: dict[str, tuple[str, int]] = {}
+
+    def facts(self, volume_id: str) -> VolumeFacts:
+        if volume_id not in self.volumes:
+            raise NoSuchVolume(f"volume {volume_id} is not in the pool in memory")
+        return VolumeFacts(
+            volume_id=volume_id, path=f"/memory/volume-{volume_id}.json", size_gb=self.volumes[volume_id]
+        )
+
+    def pool(self) -> PoolFacts:
+        return PoolFacts(
+            total_gb=1000.0,
+            free_gb=1000.0,
+            volumes=sorted(self.volumes),
+            snapshots=sorted(self.snapshots),
+            targets=[],
+        )
+
+    def create(self, wish: VolumeCreate) -> VolumeFacts:
+        if wish.source_volume_id:
+            self.facts(wish.source_volume_id)
+        if wish.source_snapshot_id and wish.source_snapshot_id not in self.snapshots:
+            raise NoSuchVolume(f"snapshot {wish.source_snapshot_id} is not in the pool in memory")
+        self.volumes.setdefault(wish.volume_id, wish.size_gb)
+        return self.facts(wish.volume_id)
+
+    def delete(self, volume_id: str) -> None:
+        self.volumes.pop(volume_id, None)
+
+    def extend(self, volume_id: str, size_gb: int) -> VolumeFacts:
+        self.volumes[volume_id] = max(self.facts(volume_id).size_gb, size_gb)
+        return self.facts(volume_id)
+
+    def create_snapshot(self, volume_id: str, snapshot_id: str) -> None:
+        self.snapshots.setdefault(snapshot_id, (volume_id, self.facts(volume_id).size_gb))
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        self.snapshots.pop(snapshot_id, None)
+
+    def revert(self, volume_id: str, snapshot_id: str) -> VolumeFacts:
+        if snapshot_id not in self.snapshots:
+            raise NoSuchVolume(f"snapshot {snapshot_id} is not in the pool in memory")
+        return self.facts(volume_id)
+
+    def copy_out(self, volume_id: str, snapshot_id: str | None, target: Path, disk_format: str) -> int:
+        self.facts(volume_id)
+        try:
+            target.write_bytes(b"\0" * 1024 * 1024)
+        except OSError as error:
+            raise DiskError(f"{target}: {error.strerror}") from error
+        return 1024 * 1024
+
+
+class FakeTargets(KeyedWorld):
+    """Targets that nobody can log in to."""
+
+    portal = "127.0.0.1:3260"
+
+    def __init__(self) -> None:
+        super().__init__("targets")
+
+    def want(self, volume_id: str, export: Export | None) -> None:
+        self.wishes.want(volume_id, export)
+
+    def settled(self, volume_id: str) -> bool:
+        return self.wishes.outcome(volume_id).settled
+
+    def reason(self, volume_id: str) -> str:
+        return self.wishes.outcome(volume_id).reason

@@ -1,0 +1,100 @@
+"""The calls on volumes (``volume.…`` of contract/calls.py), joined to the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from virga.agent.calls import CallError, CallRegistry
+from virga.agent.drivers.qemu_img import DiskError
+from virga.agent.drivers.volume_pool import NoSuchVolume
+from virga.contract import calls
+
+A = TypeVar("A")
+
+
+class Pool(Protocol):
+    """What a pool can do; the real one and the one in memory offer it."""
+
+    def create(self, wish: calls.VolumeCreate) -> calls.VolumeFacts: ...
+
+    def facts(self, volume_id: str) -> calls.VolumeFacts: ...
+
+    def pool(self) -> calls.PoolFacts: ...
+
+    def delete(self, volume_id: str) -> None: ...
+
+    def extend(self, volume_id: str, size_gb: int) -> calls.VolumeFacts: ...
+
+    def create_snapshot(self, volume_id: str, snapshot_id: str) -> None: ...
+
+    def delete_snapshot(self, snapshot_id: str) -> None: ...
+
+    def revert(self, volume_id: str, snapshot_id: str) -> calls.VolumeFacts: ...
+
+    def copy_out(self, volume_id: str, snapshot_id: str | None, target: Path, disk_format: str) -> int: ...
+
+
+class VolumeCallError(CallError):
+    """An action on a volume that could not be done."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error_type = "VolumeNotFound" if isinstance(error, NoSuchVolume) else "VolumeError"
+
+
+def _spoken(function: Callable[[A], Any]) -> Callable[[A], Any]:
+    @wraps(function)
+    def call(arguments: A) -> Any:
+        try:
+            return function(arguments)
+        except (DiskError, OSError) as error:
+            raise VolumeCallError(error) from error
+
+    return call
+
+
+class VolumeCalls:
+    """One method per call."""
+
+    def __init__(self, pool: Pool, targets: Callable[[], list[str]] = list) -> None:
+        self._pool = pool
+        self._targets = targets
+
+    def register(self, registry: CallRegistry) -> None:
+        methods: list[tuple[str, type[Any], Callable[[Any], Any]]] = [
+            ("volume.create", calls.VolumeCreate, self._pool.create),
+            ("volume.show", calls.VolumeShow, lambda call: self._pool.facts(call.volume_id)),
+            ("volume.pool", calls.PoolShow, self.pool),
+            ("volume.delete", calls.VolumeDelete, lambda call: self._pool.delete(call.volume_id)),
+            ("volume.extend", calls.VolumeExtend, self.extend),
+            ("volume.create_snapshot", calls.SnapshotCreate, self.create_snapshot),
+            ("volume.delete_snapshot", calls.SnapshotDelete, self.delete_snapshot),
+            ("volume.revert_to_snapshot", calls.SnapshotRevert, self.revert),
+            ("volume.copy_out", calls.VolumeCopyOut, self.copy_out),
+        ]
+        for method, arguments, function in methods:
+            registry.register(method, arguments, _spoken(function))
+
+    def pool(self, call: calls.PoolShow) -> calls.PoolFacts:
+        return msgspec.structs.replace(self._pool.pool(), targets=self._targets())
+
+    def extend(self, call: calls.VolumeExtend) -> calls.VolumeFacts:
+        return self._pool.extend(call.volume_id, call.size_gb)
+
+    def create_snapshot(self, call: calls.SnapshotCreate) -> None:
+        self._pool.create_snapshot(call.volume_id, call.snapshot_id)
+
+    def delete_snapshot(self, call: calls.SnapshotDelete) -> None:
+        self._pool.delete_snapshot(call.snapshot_id)
+
+    def revert(self, call: calls.SnapshotRevert) -> calls.VolumeFacts:
+        return self._pool.revert(call.volume_id, call.snapshot_id)
+
+    def copy_out(self, call: calls.VolumeCopyOut) -> calls.CopyDone:
+        size = self._pool.copy_out(call.volume_id, call.snapshot_id, Path(call.path), call.disk_format)
+        return calls.CopyDone(size=size)

@@ -1,0 +1,35 @@
+"""Puts together what a host needs to serve volumes: pool, targets, manager, calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from virga.agent.calls import CallRegistry
+from virga.agent.config import AgentConfig
+from virga.agent.drivers.fake.volumes import FakePool, FakeTargets
+from virga.agent.drivers.targets import TargetOptions, TargetsDriver
+from virga.agent.drivers.volume_pool import VolumePool
+from virga.agent.managers.volume import VolumeManager
+from virga.agent.protocol import Driver
+from virga.agent.volume_calls import VolumeCalls
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeParts:
+    manager: VolumeManager
+    driver: Driver
+
+
+def volume_parts(config: AgentConfig, registry: CallRegistry) -> VolumeParts:
+    """The pool is ``volumes`` in the directory of the host."""
+    root = Path(config.directory) / "volumes"
+    if config.drivers == "fake":
+        memory = FakeTargets()
+        VolumeCalls(FakePool()).register(registry)
+        return VolumeParts(VolumeManager(memory, root), memory)
+    targets = TargetsDriver(TargetOptions(config.storage_ip or config.host_ip))
+    pool = VolumePool(root, targets.is_exported)
+    pool.open()
+    VolumeCalls(pool, targets.exported).register(registry)
+    return VolumeParts(VolumeManager(targets, root), targets)
