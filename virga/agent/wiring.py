@@ -45,6 +45,7 @@ from virga.agent.managers.port import PortManager
 from virga.agent.managers.security_group import SecurityGroupManager
 from virga.agent.metadata import MetadataServer, Unreachable
 from virga.agent.protocol import Difference, Driver, Manager
+from virga.agent.volume_parts import volume_parts
 from virga.agent.wiring_layer3 import layer3, layer3_managers, metadata_socket
 from virga.contract.calls import CheckHost, HostDifference, MetadataAnswer, MetadataRequest
 from virga.contract.messages import AnyMessage, Resources
@@ -201,6 +202,10 @@ def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
         *layer3_managers(config, layer2.namespaces, layer2.links, upper),
     ]
     drivers = [*layer2.in_order(), *upper.in_order()]
+    if "volume" in config.roles:
+        volumes = volume_parts(config, outlet.registry)
+        managers.append(volumes.manager)
+        drivers.append(volumes.driver)
     if "compute" in config.roles:
         instances = instance_parts(config, outlet.registry, outlet.wake, outlet.are_ports_ready)
         outlet.resources = instances.resources

@@ -91,6 +91,7 @@ class Host:
             "instance_driver": settings.instance_kind,
             "guest_directory": settings.guest_dir,
             "host_ip": underlay.tunnel_ip(self.number),
+            "storage_ip": underlay.storage_ip(self.number),
             "vcpus": cpus,
             "memory_mb": memory_mb,
             "disk_gb": disk_gb,

@@ -149,7 +149,10 @@ class TargetsDriver:
         self._read()
         self.prune()
         if self._control.alive():
+            descriptor = os.pidfd_open(self._control.pid())
             self._control.end()
+            select.select([descriptor], [], [], 5)
+            os.close(descriptor)
 
     # One export
 
@@ -159,7 +162,7 @@ class TargetsDriver:
         backing = self._backing(key, export)
         if target is not None and (target.backing != str(backing) or target.accounts != (export.user,)):
             if target.connections and target.backing == str(backing):
-                raise TgtError(f"change account of {iqn}", 16)
+                raise TgtError(f"change account of {iqn}", 19)
             self._control.delete_target(target)
             target = None
         if target is None:

@@ -17,10 +17,12 @@ _ANSWER = struct.Struct("<II")
 _SYSTEM, _TARGET, _UNIT, _CONNECTION, _ACCOUNT = 0, 1, 2, 6, 7
 _NEW, _DELETE, _SHOW, _BIND = 0, 1, 2, 3
 _NO_LUN = 2**64 - 1
+_NO_ACCOUNT = 15
 _ERRORS = {
-    1: "no such daemon", 2: "unknown parameter", 3: "no such target driver", 4: "no memory", 5: "no such target",
-    6: "no such logical unit", 10: "the target exists", 11: "no such account", 13: "the account exists",
-    16: "the target is in use", 17: "the logical unit exists",
+    2: "no memory", 3: "no such target driver", 4: "no such target", 5: "no such logical unit", 6: "no such session",
+    7: "no such connection", 9: "the target exists", 11: "the logical unit exists", 14: "the account exists",
+    15: "no such account", 17: "invalid request", 19: "the target is in use", 20: "the logical unit is in use",
+    23: "unknown parameter",
 }  # fmt: skip
 
 
@@ -50,6 +52,13 @@ class TgtControl:
     def __init__(self, control_socket: Path) -> None:
         self._socket = control_socket
 
+    def pid(self) -> int:
+        """The process that listens, as the kernel says."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self._socket))
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int(struct.unpack("iII", credentials)[0])
+
     def alive(self) -> bool:
         try:
             self.targets()
@@ -72,7 +81,7 @@ class TgtControl:
         try:
             self._ask("remove account", _ACCOUNT, _DELETE, parameters=f"user={user}")
         except TgtError as error:
-            if error.code != 11:
+            if error.code != _NO_ACCOUNT:
                 raise
         self._ask("create account", _ACCOUNT, _NEW, parameters=f"user={user},password={password}")
 
@@ -90,7 +99,12 @@ class TgtControl:
         """Also while initiators are logged in: they lose the disk."""
         for session, connection in target.connections:
             self._ask(
-                f"end a session of {target.iqn}", _CONNECTION, _DELETE, target.tid, sid=session, cid=connection
+                f"end a session of {target.iqn}",
+                _CONNECTION,
+                _DELETE,
+                target.tid,
+                sid=session,
+                cid=connection,
             )
         self._ask(f"remove target {target.iqn}", _TARGET, _DELETE, target.tid, force=1)
 

@@ -63,10 +63,7 @@ class VolumePool:
     def is_open(self, volume_id: str) -> bool:
         """Somebody writes to it now: an instance, or whoever is behind its target."""
         holder = self._need("volume", volume_id)
-        layer = self._store.layer(holder.layer)
-        if self.is_exported(volume_id):
-            return True
-        return qemu_img.is_locked(self._store.path(layer.name), layer.disk_format)
+        return self.is_exported(volume_id) or qemu_img.is_locked(self._store.path(holder.layer))
 
     # Volumes
 
@@ -168,7 +165,7 @@ class VolumePool:
                 raise DiskError(
                     f"volume {volume_id} is exported by iSCSI and cannot grow while it is attached"
                 )
-            if not qemu_img.is_locked(self._store.path(layer.name), layer.disk_format):
+            if not qemu_img.is_locked(self._store.path(layer.name)):
                 qemu_img.grow(self._store.path(layer.name), size_gb * GIB, layer.disk_format)
             self._store.hold("volume", Holder(volume_id, layer.name, max(size_gb, holder.size_gb)))
             return self.facts(volume_id)
