@@ -168,11 +168,13 @@ def fake_config(settings: Settings, number: int) -> AgentConfig:
         roles += ["dhcp", "l3", "volume"]
     directory = settings.state_dir / "hosts" / f"host{number}"
     directory.mkdir(parents=True, exist_ok=True)
+    ranges = {item.physical_network: f"br-{item.physical_network}" for item in settings.vlan_range_list}
     return AgentConfig(
         host=f"host{number}",
         directory=str(directory),
         roles=roles,
         drivers="fake",
+        bridge_mappings={**ranges, "public": "br-ex"},
     )
 
 
