@@ -194,3 +194,14 @@ def test_the_host_neither_answers_nor_listens_to_tenants(host: Host) -> None:
     device = A.port.device_name
     assert "inet6" not in host.sh(f"ip addr show dev {device}")
     assert guests.pings(A, B.address)
+
+
+def test_connections_of_a_network_that_went_are_forgotten(host: Host) -> None:
+    guests = start(host, A, B)
+    guests.serve(B, 22)
+    assert guests.connects(A, B.address, 22)
+    assert "zone=1" in host.appctl("dpctl/dump-conntrack")
+    host.control.remove(NETWORK, *A.items, *B.items, A.member(), B.member())
+    host.control.settle()
+    assert host.appctl("dpctl/dump-conntrack").strip() == ""
+    assert not [line for line in host.flows() if "dl_dst=fa:16:3e" in line or "dl_vlan=1," in line]

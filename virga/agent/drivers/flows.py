@@ -47,6 +47,7 @@ class FlowDriver:
         self._dirty: dict[str, set[FlowKey]] = {}
         self._refused: dict[tuple[str, FlowKey], str] = {}
         self._lost: set[str] = set()
+        self._zones: dict[str, set[int]] = {}
         self.unreachable: dict[str, str] = {}
         """Bridges whose switch does not answer now, and why."""
 
@@ -73,6 +74,9 @@ class FlowDriver:
                 return Outcome(False)
         return Outcome(True)
 
+    def forget_connections(self, bridge: str, zone: int) -> None:
+        self._zones.setdefault(bridge, set()).add(zone)
+
     def resync(self) -> None:
         """Reads only: dump the tables again; apply repairs what differs."""
         self._lost.update(self._sets)
@@ -88,6 +92,7 @@ class FlowDriver:
                 self._dirty[bridge] |= flow_set.dirty
                 flow_set.dirty.clear()
                 failures += self._push(bridge)
+                self._flush_zones(bridge)
             except CommandError as error:
                 self._lost.add(bridge)
                 self.unreachable[bridge] = f"{UNREACHABLE}: {error}"
@@ -152,6 +157,14 @@ class FlowDriver:
             Failure(self.name, f"{bridge} {'; '.join(self._sets[bridge].owners(key))}", reason)
             for key, reason in refused.items()
         ]
+
+    def _flush_zones(self, bridge: str) -> None:
+        """After the flows that filled them are gone."""
+        while zones := self._zones.get(bridge):
+            zone = min(zones)
+            command = ["ovs-ofctl", "-O", "OpenFlow15", "ct-flush-zone", self._at(bridge), str(zone)]
+            self._run(command)
+            zones.discard(zone)
 
     def _send(self, bridge: str, keys: list[FlowKey]) -> dict[FlowKey, str]:
         """Send the keys as they must be; halve and try again when the bundle is refused."""

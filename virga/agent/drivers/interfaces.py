@@ -117,3 +117,6 @@ class FlowWishes(Driver, Protocol):
         """``owner`` (such as ``port/<id>``) contributes exactly these flows to the bridge; none takes all back."""
 
     def owner_outcome(self, bridge: str, owner: str) -> Outcome: ...
+
+    def forget_connections(self, bridge: str, zone: int) -> None:
+        """The zone will mean another network: no connection of this one may be known in it."""

@@ -168,7 +168,9 @@ class NetworkManager:
         outside: list[Flow] = []
         uplink = None
         if network is None:
-            self._vlans.release(key)
+            tag = self._vlans.release(key)
+            if tag is not None:
+                self._flows.forget_connections(self.integration_bridge, tag)
         else:
             uplink = self._uplinks.get(network.physical_network or "")
             placed = PlacedNetwork(network, self._vlans.tag(key), uplink, key in self._flooded)

@@ -59,6 +59,8 @@ class PortManager:
         self._ports: dict[str, Port] = {}
         self._by_group: dict[str, set[str]] = {}
         self._by_network: dict[str, set[str]] = {}
+        self._open: dict[str, set[str]] = {}
+        """Network -> its ports here that may bridge to addresses nobody told us."""
         self._plugged: dict[str, str] = {}
         """Port id -> device that is wished onto br-int."""
         self._ofports: dict[str, int] = {}
@@ -98,16 +100,19 @@ class PortManager:
         old = self._ports.pop(key, None)
         if old is not None:
             self._by_network[old.network_id].discard(key)
+            self._open.get(old.network_id, set()).discard(key)
             for group_id in old.security_group_ids:
                 self._by_group[group_id].discard(key)
         if isinstance(item, Port):
             self._ports[key] = item
             self._by_network.setdefault(item.network_id, set()).add(key)
+            if not item.port_security_enabled and not is_trusted(item):
+                self._open.setdefault(item.network_id, set()).add(key)
             for group_id in item.security_group_ids:
                 self._by_group.setdefault(group_id, set()).add(key)
         self._stale.add(key)
         for network_id in {p.network_id for p in (old, item) if isinstance(p, Port)}:
-            self._networks.set_flooded(network_id, self._is_flooded(network_id))
+            self._networks.set_flooded(network_id, bool(self._open.get(network_id)))
 
     def resolve(self) -> None:
         self._notice()
@@ -129,11 +134,6 @@ class PortManager:
         return found
 
     # -- its own -----------------------------------------------------------------------------------
-
-    def _is_flooded(self, network_id: str) -> bool:
-        """A port without port security may bridge to addresses that nobody told us."""
-        ports = (self._ports[key] for key in self._by_network.get(network_id, ()))
-        return any(not port.port_security_enabled and not is_trusted(port) for port in ports)
 
     def _notice(self) -> None:
         """What the drivers learnt since: devices wished for, numbers given, flows refused or accepted."""

@@ -93,9 +93,13 @@ class FakeFlows(KeyedWorld):
 
     def __init__(self) -> None:
         super().__init__("flows")
+        self.forgotten: list[tuple[str, int]] = []
 
     def want(self, bridge: str, owner: str, flows: Iterable[Flow]) -> None:
         self.wishes.want(f"{bridge} {owner}", tuple(flows) or None)
+
+    def forget_connections(self, bridge: str, zone: int) -> None:
+        self.forgotten.append((bridge, zone))
 
     def owner_outcome(self, bridge: str, owner: str) -> Outcome:
         return self.wishes.outcome(f"{bridge} {owner}")
