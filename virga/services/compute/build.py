@@ -68,11 +68,21 @@ async def _refusable(ctx: AsyncContext, server_id: str, step: Callable[[Tx, str]
     """A step that other services may refuse; then the server ends in ERROR with their words."""
     try:
         return await ctx.write(lambda tx: step(tx, server_id))
+    except port_allocation.BindingFailed as problem:
+        reason = str(problem)
+        await ctx.write(lambda tx: _other_host(tx, server_id, reason))
+        return False
     except Fault as fault:
         message = f"Build of instance {server_id} aborted: {fault.message}"
     log.info("build refused", server_id=server_id, reason=message)
     await ctx.write(lambda tx: give_up(tx, server_id, message))
     return False
+
+
+def _other_host(tx: Tx, server_id: str, reason: str) -> None:
+    row = _building(tx, server_id)
+    if row is not None:
+        failed_on_host(tx, row, reason)
 
 
 def _building(tx: Tx, server_id: str) -> Server | None:

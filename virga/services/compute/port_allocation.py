@@ -172,6 +172,24 @@ def allocate(tx: Tx, row: Any, zone: str) -> None:
     for item in made[already:]:
         create_port(tx, row, item["uuid"], item.get("fixed_ip"), item.get("tag"), groups)
     bind(tx, row.id, row.host, zone)
+    refuse_unbound(tx, row.id)
+
+
+class BindingFailed(Exception):
+    """The host does not reach a network of the server."""
+
+
+def refuse_unbound(tx: Tx, server_id: str) -> None:
+    """Raise BindingFailed when a port of the server could not be bound to its host."""
+    failed = tx.first(
+        select(port.c.id)
+        .join(server_port, server_port.c.port_id == port.c.id)
+        .where(server_port.c.server_id == server_id, port.c.vif_type == "binding_failed")
+    )
+    if failed is not None:
+        raise BindingFailed(
+            f"Binding failed for port {failed.id}, please check neutron logs for more information."
+        )
 
 
 def _groups_of(tx: Tx, row: Any) -> list[str]:
