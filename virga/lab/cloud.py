@@ -75,11 +75,7 @@ class Cloud:
     @property
     def guest(self) -> Path:
         """Where the built guest images are."""
-        return (
-            Path(self.settings.guest_dir)
-            if self.settings.guest_dir
-            else self.directory.parent / ".cache" / "guest"
-        )
+        return Path(self.settings.guest_dir or ".cache/guest").absolute()
 
     @property
     def is_fake(self) -> bool:
