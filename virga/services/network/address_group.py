@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import Row
 
 from virga.api.collection import MakeContext, render_ids
@@ -14,6 +14,7 @@ from virga.api.resource import Context, Resource, Values, authorize, bump, chang
 from virga.api.routing import AUTHENTICATED, Route
 from virga.api.validators import Invalid
 from virga.db.tx import Tx
+from virga.db.within import within
 from virga.lib.ids import new_uuid
 from virga.services.network import faults, rbac
 from virga.services.network.attributes_l3 import ADDRESS_GROUP, group_addresses
@@ -32,7 +33,7 @@ AddressGroupInUse = faults.refusal(
 )
 
 _ADDRESSES = select(address_group_address.c.address_group_id, address_group_address.c.address).where(
-    address_group_address.c.address_group_id.in_(bindparam("ids", expanding=True))
+    within(address_group_address.c.address_group_id)
 )
 
 

@@ -6,11 +6,12 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import Row
 
 from virga.api.resource import UNSET, Context, Resource, Values, bump, change
 from virga.db.tx import Tx
+from virga.db.within import within
 from virga.lib.ids import new_uuid
 from virga.services.network import faults, port_addresses, router_path
 from virga.services.network import network as networks
@@ -29,9 +30,8 @@ PortAlreadyAssociated = faults.refusal(
     "already has a floating IP on external network {net_id}.",
 )
 
-_IDS: Any = bindparam("ids", expanding=True)
-_PORTS = select(port).where(port.c.id.in_(_IDS))
-_FORWARDINGS = select(port_forwarding).where(port_forwarding.c.floatingip_id.in_(_IDS))
+_PORTS = select(port).where(within(port.c.id))
+_FORWARDINGS = select(port_forwarding).where(within(port_forwarding.c.floatingip_id))
 
 
 def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 from sqlalchemy.engine import Row
 
 from virga.api.lists import equals
 from virga.api.resource import UNSET, Context, Filter, Resource, Values, bump, change
 from virga.db.tx import Tx
+from virga.db.within import within
 from virga.lib.ids import new_uuid
 from virga.services.network import faults, rbac, segment_allocation
 from virga.services.network.attributes import NETWORK
@@ -38,15 +39,13 @@ DIRECT = {
 }
 
 _SUBNETS = select(subnet.c.network_id, subnet.c.id, subnet.c.ip_version, subnet.c.subnetpool_id).where(
-    subnet.c.network_id.in_(bindparam("ids", expanding=True))
+    within(subnet.c.network_id)
 )
-_SEGMENTS = select(network_segment).where(network_segment.c.network_id.in_(bindparam("ids", expanding=True)))
+_SEGMENTS = select(network_segment).where(within(network_segment.c.network_id))
 _ZONES = select(port_dhcp_binding.c.network_id, port_dhcp_binding.c.host).where(
-    port_dhcp_binding.c.network_id.in_(bindparam("ids", expanding=True))
+    within(port_dhcp_binding.c.network_id)
 )
-_POOL_SCOPES = select(subnetpool.c.id, subnetpool.c.address_scope_id).where(
-    subnetpool.c.id.in_(bindparam("ids", expanding=True))
-)
+_POOL_SCOPES = select(subnetpool.c.id, subnetpool.c.address_scope_id).where(within(subnetpool.c.id))
 
 
 def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:

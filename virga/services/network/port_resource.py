@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, exists, or_, select
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.engine import Row
 
 from virga.api.resource import Context, Resource, Values, bump
 from virga.api.validators import Invalid
 from virga.db.tx import Tx
+from virga.db.within import within
 from virga.services.network import faults, rbac
 from virga.services.network.attributes import PORT
 from virga.services.network.models import ip_allocation, network, port, tag
@@ -18,20 +19,19 @@ from virga.services.network.models_l3 import port_security_group, sub_port, trun
 from virga.services.network.port import create, delete_port, update_port
 from virga.services.network.standard import by_ids, grouped, tags_of, time
 
-_IDS: Any = bindparam("ids", expanding=True)
 _FIXED = (
     select(ip_allocation.c.port_id, ip_allocation.c.subnet_id, ip_allocation.c.ip_address)
-    .where(ip_allocation.c.port_id.in_(_IDS))
+    .where(within(ip_allocation.c.port_id))
     .order_by(ip_allocation.c.port_id, ip_allocation.c.position)
 )
 _GROUPS = select(port_security_group.c.port_id, port_security_group.c.security_group_id).where(
-    port_security_group.c.port_id.in_(_IDS)
+    within(port_security_group.c.port_id)
 )
-_TRUNKS = select(trunk.c.port_id, trunk.c.id).where(trunk.c.port_id.in_(_IDS))
+_TRUNKS = select(trunk.c.port_id, trunk.c.id).where(within(trunk.c.port_id))
 _SUBPORTS = (
     select(sub_port, port.c.mac_address)
     .join(port, port.c.id == sub_port.c.port_id)
-    .where(sub_port.c.trunk_id.in_(_IDS))
+    .where(within(sub_port.c.trunk_id))
 )
 
 

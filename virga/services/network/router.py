@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.engine import Row
 
 from virga.api.resource import UNSET, Context, Resource, Values, bump, change
 from virga.db.tx import Tx
+from virga.db.within import within
 from virga.lib.ids import new_uuid
 from virga.services.network import binding, faults, ipam, router_gateway
 from virga.services.network import port as ports
@@ -31,11 +32,10 @@ RoutesExhausted = faults.refusal(
     "Unable to complete operation for {id}. The number of routes exceeds the maximum {quota}.",
 )
 
-_IDS: Any = bindparam("ids", expanding=True)
-_GATEWAYS = select(port.c.id, port.c.network_id, port.c.device_id).where(port.c.id.in_(_IDS))
+_GATEWAYS = select(port.c.id, port.c.network_id, port.c.device_id).where(within(port.c.id))
 _FIXED = (
     select(ip_allocation)
-    .where(ip_allocation.c.port_id.in_(_IDS))
+    .where(within(ip_allocation.c.port_id))
     .order_by(ip_allocation.c.port_id, ip_allocation.c.position)
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import Row
 
 from virga.api.collection import Collection
@@ -13,6 +13,7 @@ from virga.api.context import AsyncContext
 from virga.api.request import Request
 from virga.api.resource import Context, Resource, Values, bump, change
 from virga.db.tx import Tx
+from virga.db.within import within
 from virga.lib.ids import new_uuid
 from virga.services.network import faults, rbac
 from virga.services.network import security_group_default as default
@@ -38,10 +39,9 @@ SecurityGroupCannotUpdateDefault = faults.refusal(
 )
 SecurityGroupInUse = faults.refusal("SecurityGroupInUse", 409, "Security Group {id} in use.")
 
-_IDS: Any = bindparam("ids", expanding=True)
 _RULES = (
     select(security_group_rule)
-    .where(security_group_rule.c.security_group_id.in_(_IDS))
+    .where(within(security_group_rule.c.security_group_id))
     .order_by(security_group_rule.c.id)
 )
 

@@ -6,18 +6,16 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.engine import Row
 
 from virga.api.resource import UNSET, Values
 from virga.db.tx import Tx
+from virga.db.within import within
 from virga.lib.clock import iso_seconds
 from virga.services.network.models import tag
 
-CHUNK = 500
-"""Ids in one IN list: below the parameter limits of both databases."""
-
-_TAGS = select(tag.c.resource_id, tag.c.tag).where(tag.c.resource_id.in_(bindparam("ids", expanding=True)))
+_TAGS = select(tag.c.resource_id, tag.c.tag).where(within(tag.c.resource_id))
 
 
 def fresh(tx: Tx, revision: int = 0) -> Values:
@@ -35,17 +33,9 @@ def time(us: int) -> str | None:
     return _second(us // 1_000_000)
 
 
-def chunks(ids: Sequence[str]) -> Iterable[list[str]]:
-    for start in range(0, len(ids), CHUNK):
-        yield list(ids[start : start + CHUNK])
-
-
-def by_ids(tx: Tx, statement: Any, ids: Sequence[str]) -> list[Row[Any]]:
-    """All rows of a statement with a list parameter ``ids``, however many ids there are."""
-    found: list[Row[Any]] = []
-    for part in chunks(ids):
-        found.extend(tx.all(statement, {"ids": part}))
-    return found
+def by_ids(tx: Tx, statement: Any, ids: Sequence[str]) -> Sequence[Row[Any]]:
+    """All rows of a statement with a list parameter ``ids``; no ids, no question."""
+    return tx.all(statement, {"ids": ids}) if ids else ()
 
 
 def grouped(rows: Iterable[Row[Any]]) -> dict[str, list[Any]]:

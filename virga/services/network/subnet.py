@@ -6,12 +6,13 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, exists, insert, or_, select
+from sqlalchemy import ColumnElement, delete, exists, insert, or_, select
 from sqlalchemy.engine import Row
 
 from virga.api.lists import equals
 from virga.api.resource import UNSET, Context, Resource, Values, bump, change
 from virga.db.tx import Tx
+from virga.db.within import within
 from virga.lib.ids import new_uuid
 from virga.services.network import dhcp, faults, ipam, rbac
 from virga.services.network import network as networks
@@ -24,7 +25,7 @@ MAX_ROUTES = 20
 # Ports that hold an address only as long as the subnet is there.
 AUTO_DELETE_OWNERS = ("network:dhcp", "network:dhcp_old", "network:distributed", "network:router_gateway_ha")
 
-_EXTERNAL = select(network.c.id, network.c.external).where(network.c.id.in_(bindparam("ids", expanding=True)))
+_EXTERNAL = select(network.c.id, network.c.external).where(within(network.c.id))
 
 
 def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:

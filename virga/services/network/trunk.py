@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.engine import Row
 
@@ -15,6 +15,7 @@ from virga.api.resource import Context, Resource, Values, authorize, bump, chang
 from virga.api.routing import AUTHENTICATED, Route
 from virga.api.validators import Invalid, list_of
 from virga.db.tx import Tx
+from virga.db.within import within
 from virga.lib.ids import new_uuid
 from virga.services.network import binding, faults, port_resource
 from virga.services.network.attributes_l3 import SUB_PORT, TRUNK
@@ -36,11 +37,7 @@ ParentPortInUse = faults.refusal(
 )
 TrunkDisabled = faults.refusal("TrunkDisabled", 409, "Trunk {id} is currently disabled.")
 
-_SUBS = (
-    select(sub_port)
-    .where(sub_port.c.trunk_id.in_(bindparam("ids", expanding=True)))
-    .order_by(sub_port.c.segmentation_id)
-)
+_SUBS = select(sub_port).where(within(sub_port.c.trunk_id)).order_by(sub_port.c.segmentation_id)
 
 
 def _sub(row: Row[Any]) -> Values:
