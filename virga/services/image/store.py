@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable
+from io import FileIO
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -23,6 +24,12 @@ class InThread(Protocol):
     """Runs a function beside the event loop."""
 
     async def __call__(self, function: Callable[[], T]) -> T: ...
+
+
+class Digest(Protocol):
+    """What hashlib makes."""
+
+    def update(self, data: bytes, /) -> None: ...
 
 
 class Store:
@@ -71,20 +78,22 @@ class Intake:
         working: asyncio.Future[None] | None = None
         try:
             with self.path.open("wb", buffering=0) as file:
-                batch = bytearray()
+                batch: list[bytes] = []
+                held = 0
                 async for chunk in chunks:
                     self.size += len(chunk)
                     if self.size > limit:
                         raise too_large("The incoming image is too large: The provided image is too large.")
-                    batch += chunk
-                    if len(batch) >= BATCH:
+                    batch.append(chunk)
+                    held += len(chunk)
+                    if held >= BATCH:
                         if working is not None:
                             await working
-                        working = asyncio.ensure_future(self._digest(file.write, bytes(batch)))
-                        batch = bytearray()
+                        working = asyncio.ensure_future(self._digest(file, batch))
+                        batch, held = [], 0
                 if working is not None:
                     await working
-                await self._digest(file.write, bytes(batch))
+                await self._digest(file, batch)
         except BaseException:
             if working is not None and not working.done():
                 with contextlib.suppress(Exception):
@@ -93,19 +102,28 @@ class Intake:
             raise
         return self.content()
 
-    async def _digest(self, write: Callable[[bytes], object], batch: bytes) -> None:
+    async def _digest(self, file: FileIO, batch: list[bytes]) -> None:
+        """The pieces are never joined: copying them would cost as much as a third hash."""
         if batch:
             await asyncio.gather(
-                self._thread(lambda: self._sha512.update(batch)),
-                self._thread(lambda: self._note(write, batch)),
+                self._thread(lambda: _feed(self._sha512, batch)),
+                self._thread(lambda: self._note(file, batch)),
             )
 
-    def _note(self, write: Callable[[bytes], object], batch: bytes) -> None:
-        self._md5.update(batch)
-        write(batch)
+    def _note(self, file: FileIO, batch: list[bytes]) -> None:
+        _feed(self._md5, batch)
+        for piece in batch:
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[file.write(rest) :]
 
     def content(self) -> Content:
         return Content(self.size, self._md5.hexdigest(), self._sha512.hexdigest())
+
+
+def _feed(digest: Digest, batch: list[bytes]) -> None:
+    for piece in batch:
+        digest.update(piece)
 
 
 def measure(path: Path) -> Content:
