@@ -7,7 +7,13 @@ from typing import Any
 from sqlalchemy import select
 
 from virga.db.tx import Tx
-from virga.services.identity.models import endpoint, project_endpoint, service
+from virga.services.identity.models import (
+    endpoint,
+    endpoint_group,
+    project_endpoint,
+    project_endpoint_group,
+    service,
+)
 
 
 def catalog(tx: Tx, user_id: str, project_id: str | None) -> list[dict[str, Any]]:
@@ -45,7 +51,18 @@ def _chosen_endpoints(tx: Tx, project_id: str | None) -> set[str]:
     if project_id is None:
         return set()
     rows = tx.all(select(project_endpoint.c.endpoint_id).where(project_endpoint.c.project_id == project_id))
-    return {row.endpoint_id for row in rows}
+    return {row.endpoint_id for row in rows} | _grouped_endpoints(tx, project_id)
+
+
+def _grouped_endpoints(tx: Tx, project_id: str) -> set[str]:
+    """Endpoints that fit a group which the project was given."""
+    mine = project_endpoint_group
+    statement = select(endpoint_group.c.filters).join(mine, mine.c.endpoint_group_id == endpoint_group.c.id)
+    found: set[str] = set()
+    for row in tx.all(statement.where(mine.c.project_id == project_id)):
+        where = [endpoint.c[name] == value for name, value in row.filters.items() if name in endpoint.c]
+        found |= {item.id for item in tx.all(select(endpoint.c.id).where(*where))}
+    return found
 
 
 def filled_in(url: str, user_id: str, project_id: str | None) -> str | None:

@@ -12,6 +12,7 @@ from virga.api.request import Request
 from virga.db.tx import Tx
 from virga.services.identity.faults import ValidationError
 
+MOST = 1_000_000
 _FALSE = frozenset({"0", "false", "f", "off", "n", "no"})
 _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
     "equals": lambda value, wanted: value == wanted,
@@ -90,11 +91,11 @@ def page_size(req: Request) -> int:
     text = req.param("limit")
     if text is None:
         return 0
-    if not text.isdigit() or int(text) == 0:
+    if not text.isdecimal() or int(text) == 0:
         raise ValidationError(
             f"Invalid input for field/attribute limit. Value: {text}. {text!r} is not a positive integer"
         )
-    return int(text)
+    return min(int(text), MOST)
 
 
 def collection(

@@ -243,6 +243,40 @@ limit = Table(
     UniqueConstraint("registered_limit_id", "project_id", "domain_id"),
 )
 
+domain_config = Table(
+    "identity_domain_config",
+    metadata,
+    Column("domain_id", String(64), primary_key=True),
+    Column("group_name", String(255), primary_key=True),
+    Column("option_name", String(255), primary_key=True),
+    Column("value", Json),
+)
+
+endpoint_group = Table(
+    "identity_endpoint_group",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("description", Text),
+    Column("filters", Json, nullable=False),
+)
+
+project_endpoint_group = Table(
+    "identity_project_endpoint_group",
+    metadata,
+    Column("project_id", String(64), primary_key=True),
+    Column("endpoint_group_id", String(64), primary_key=True),
+)
+
+consumer = Table(
+    "identity_consumer",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("description", Text),
+    Column("secret", String(64), nullable=False),
+    Column("extra", Json, nullable=False),
+)
+
 revocation = Table(
     "identity_revocation",
     metadata,

@@ -17,9 +17,12 @@ from virga.lib.keys import CREDENTIAL_KEYS, KeyRing
 from virga.services.identity import (
     application_credential,
     auth,
+    consumer,
     domain,
+    domain_config,
     endpoint,
     endpoint_filter,
+    endpoint_group,
     grant,
     group,
     limit,
@@ -74,6 +77,24 @@ RESOURCES = [
     line("GET", DOMAIN, domain.show, "get_domain", named),
     line("PATCH", DOMAIN, domain.change, "update_domain"),
     line("DELETE", DOMAIN, domain.remove, "delete_domain"),
+    *(
+        line(method, DOMAIN + "/config" + rest, handler, f"{verb}_domain_config")
+        for rest in ("", "/{group}", "/{group}/{option}")
+        for method, handler, verb in (
+            ("GET", domain_config.show, "get"),
+            ("PATCH", domain_config.change, "update"),
+            ("DELETE", domain_config.remove, "delete"),
+        )
+    ),
+    line("PUT", DOMAIN + "/config", domain_config.put, "create_domain_config"),
+    line("GET", "/v3/domains/config/default", domain_config.defaults, "get_domain_config_default"),
+    line("GET", "/v3/domains/config/{group}/default", domain_config.defaults, "get_domain_config_default"),
+    line(
+        "GET",
+        "/v3/domains/config/{group}/{option}/default",
+        domain_config.defaults,
+        "get_domain_config_default",
+    ),
     line("GET", "/v3/projects", project.index, "list_projects", own_domain),
     line("POST", "/v3/projects", project.create, "create_project", body_of("project"), 201),
     line("GET", PROJECT, project.show, "get_project", named),
@@ -190,6 +211,9 @@ TRUSTS = [
     line("HEAD", TRUST + "/roles/{role_id}", trust.check_role, "get_role_for_trust", named),
 ]
 
+GROUPS = "/v3/OS-EP-FILTER/endpoint_groups"
+ENDPOINT_GROUP = GROUPS + "/{endpoint_group_id}"
+SHOWN = ENDPOINT_GROUP + "/projects/{project_id}"
 FILTERED = "/v3/OS-EP-FILTER/projects/{project_id}/endpoints/{endpoint_id}"
 
 CATALOG = [
@@ -226,6 +250,36 @@ CATALOG = [
     ),
 ]
 
+CATALOG += [
+    line("GET", GROUPS, endpoint_group.index, "list_endpoint_groups"),
+    line("POST", GROUPS, endpoint_group.create, "create_endpoint_group", status=201),
+    line("GET", ENDPOINT_GROUP, endpoint_group.show, "get_endpoint_group"),
+    line("PATCH", ENDPOINT_GROUP, endpoint_group.change, "update_endpoint_group"),
+    line("DELETE", ENDPOINT_GROUP, endpoint_group.remove, "delete_endpoint_group"),
+    line(
+        "GET",
+        ENDPOINT_GROUP + "/endpoints",
+        endpoint_group.endpoints,
+        "list_endpoints_associated_with_endpoint_group",
+    ),
+    line(
+        "GET",
+        ENDPOINT_GROUP + "/projects",
+        endpoint_group.projects,
+        "list_projects_associated_with_endpoint_group",
+    ),
+    line("GET", SHOWN, endpoint_group.show_project, "get_endpoint_group_in_project"),
+    line("PUT", SHOWN, endpoint_group.add_project, "add_endpoint_group_to_project"),
+    line("DELETE", SHOWN, endpoint_group.remove_project, "remove_endpoint_group_from_project"),
+    line(
+        "GET",
+        "/v3/OS-EP-FILTER/projects/{project_id}/endpoint_groups",
+        endpoint_group.of_project,
+        "list_endpoint_groups_for_project",
+    ),
+]
+
+CONSUMER = "/v3/OS-OAUTH1/consumers/{consumer_id}"
 POLICY = "/v3/policies/{policy_id}"
 REGISTERED = "/v3/registered_limits/{registered_limit_id}"
 LIMIT = "/v3/limits/{limit_id}"
@@ -236,6 +290,11 @@ KEPT = [
     line("GET", POLICY, policy.show, "get_policy"),
     line("PATCH", POLICY, policy.change, "update_policy"),
     line("DELETE", POLICY, policy.remove, "delete_policy"),
+    line("GET", "/v3/OS-OAUTH1/consumers", consumer.index, "list_consumers"),
+    line("POST", "/v3/OS-OAUTH1/consumers", consumer.create, "create_consumer", status=201),
+    line("GET", CONSUMER, consumer.show, "get_consumer"),
+    line("PATCH", CONSUMER, consumer.change, "update_consumer"),
+    line("DELETE", CONSUMER, consumer.remove, "delete_consumer"),
     line("GET", "/v3/registered_limits", limit.registered_index, "list_registered_limits"),
     line("POST", "/v3/registered_limits", limit.registered_create, "create_registered_limits", status=201),
     line("GET", REGISTERED, limit.registered_show, "get_registered_limit"),

@@ -36,7 +36,7 @@ def _check_headers(req: Request) -> None:
     if kind != "application/octet-stream":
         raise ImageFault(415, MEDIA_TYPE, f"Invalid content type {kind or None}")
     size = req.headers.get("x-openstack-image-size")
-    if size is not None and not size.isdigit():
+    if size is not None and not size.isdecimal():
         raise ImageFault(400, "Invalid or missing image size in request headers.")
 
 

@@ -8,6 +8,7 @@ from virga.api.request import Request
 from virga.db.tx import Tx
 from virga.services.image.attributes import IMAGE_SCHEMA
 from virga.services.image.image_api import IMPORT_METHODS
+from virga.services.image.metadef_schema import SCHEMAS as METADEF_SCHEMAS
 from virga.services.image.store import READ, Store
 from virga.services.image.view import STORE
 
@@ -95,6 +96,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "task": TASK_SCHEMA,
     "tasks": _collection("tasks", TASK_SCHEMA),
+    **METADEF_SCHEMAS,
 }
 
 

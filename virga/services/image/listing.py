@@ -196,7 +196,7 @@ def _condition(name: str, value: str) -> ColumnElement[bool]:
     if name in ("name", "id", "status", "container_format", "disk_format"):
         return _named(name, value)
     if name in ("size", "min_disk", "min_ram", "virtual_size"):
-        return _T.c[name] == (int(value) if value.isdigit() and len(value) < 19 else -1)
+        return _T.c[name] == (int(value) if value.isdecimal() and len(value) < 19 else -1)
     if name in ("owner", "checksum", "os_hash_value", "os_hash_algo"):
         return _T.c[name] == value
     table = models.image_property

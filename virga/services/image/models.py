@@ -78,3 +78,27 @@ image_task = Table(
     Column("updated_at", Timestamp, nullable=False),
     Index("ix_image_task_image_id", "image_id"),
 )
+
+metadef_namespace = Table(
+    "image_metadef_namespace",
+    metadata,
+    Column("namespace", String(80), primary_key=True),
+    Column("display_name", String(80)),
+    Column("description", Text),
+    Column("visibility", String(16), nullable=False),
+    Column("protected", Boolean, nullable=False),
+    Column("owner", String(255)),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+)
+
+metadef_item = Table(
+    "image_metadef_item",
+    metadata,
+    Column("namespace", String(80), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("body", Json, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+)

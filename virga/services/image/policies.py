@@ -13,6 +13,28 @@ ADMIN_OR_READER_OR_SHARED = (
     f"{ADMIN} or role:reader and (project_id:%(project_id)s or project_id:%(member_id)s)"
 )
 
+_READS_NAMESPACE = f"{ADMIN} or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))"
+_METADEF_READ = (
+    *(
+        "namespace",
+        "namespaces",
+        "object",
+        "objects",
+        "property",
+        "properties",
+        "tag",
+        "tags",
+        "resource_type",
+    ),
+)
+_METADEF_CHANGE = (
+    *("modify_metadef_namespace", "add_metadef_namespace", "delete_metadef_namespace"),
+    *("modify_metadef_object", "add_metadef_object", "delete_metadef_object"),
+    *("modify_metadef_property", "add_metadef_property", "remove_metadef_property"),
+    *("modify_metadef_tag", "add_metadef_tag", "add_metadef_tags", "delete_metadef_tag"),
+    *("add_metadef_resource_type_association", "remove_metadef_resource_type_association"),
+)
+
 POLICIES = {
     "image_admin": "role:admin",
     "image_service": "role:service or role:admin",
@@ -41,4 +63,7 @@ POLICIES = {
     "manage_image_cache": ADMIN,
     "stores_info_detail": ADMIN,
     "tasks_api_access": ADMIN,
+    **{f"get_metadef_{name}": _READS_NAMESPACE for name in _METADEF_READ},
+    "list_metadef_resource_types": _READS_NAMESPACE,
+    **dict.fromkeys(_METADEF_CHANGE, ADMIN),
 }

@@ -10,7 +10,7 @@ from functools import partial
 
 from virga.api.faults import BadRequest, Fault, NotFound
 from virga.api.routing import AUTHENTICATED, PUBLIC, Route, ServiceApi
-from virga.services.image import data, image_api, importing, info, member, tag, task, version
+from virga.services.image import data, image_api, importing, info, member, metadef, tag, task, version
 from virga.services.image.access import reworded
 from virga.services.image.faults import RESOURCE_NOT_FOUND, image_envelope
 from virga.services.image.policies import POLICIES
@@ -18,6 +18,49 @@ from virga.services.image.store import Store
 from virga.settings import Settings
 
 ONE = "/v2/images/{image_id}"
+NAMESPACES = "/v2/metadefs/namespaces"
+NAMESPACE = NAMESPACES + "/{namespace}"
+
+
+def _metadefs() -> list[Route]:
+    """Namespaces, and the same verbs for each kind of thing in them. The rule is the last word of a line."""
+
+    def line(method: str, path: str, handler: metadef.Handler, rule: str, status: int = 200) -> Route:
+        return Route(method, path, metadef.ruled(rule, handler), AUTHENTICATED, status)
+
+    found = [
+        line("GET", NAMESPACES, metadef.index, "get_metadef_namespaces"),
+        line("POST", NAMESPACES, metadef.create, "add_metadef_namespace", 201),
+        line("GET", NAMESPACE, metadef.show, "get_metadef_namespace"),
+        line("PUT", NAMESPACE, metadef.change, "modify_metadef_namespace"),
+        line("DELETE", NAMESPACE, metadef.remove, "delete_metadef_namespace"),
+        line("GET", "/v2/metadefs/resource_types", metadef.resource_types, "list_metadef_resource_types"),
+    ]
+    of = metadef.of_kind
+    for kind, key in (("object", "objects"), ("property", "properties"), ("tag", "tags")):
+        every = f"{NAMESPACE}/{key}"
+        one = every + "/{name}"
+        gone = "remove_metadef_property" if kind == "property" else f"delete_metadef_{kind}"
+        found += [
+            line("GET", every, of(metadef.item_index, kind, key), f"get_metadef_{key}"),
+            line("DELETE", every, of(metadef.items_remove, kind), gone),
+            line("GET", one, of(metadef.item_show, kind), f"get_metadef_{kind}"),
+            line("PUT", one, of(metadef.item_change, kind), f"modify_metadef_{kind}"),
+            line("DELETE", one, of(metadef.item_remove, kind), gone),
+        ]
+        if kind != "tag":
+            found.append(line("POST", every, of(metadef.item_create, kind), f"add_metadef_{kind}", 201))
+    types = NAMESPACE + "/resource_types"
+    associate, part = "add_metadef_resource_type_association", "remove_metadef_resource_type_association"
+    listed = of(metadef.item_index, "resource_type", "resource_type_associations")
+    found += [
+        line("POST", NAMESPACE + "/tags", metadef.tags_create, "add_metadef_tags", 201),
+        line("POST", NAMESPACE + "/tags/{name}", metadef.tag_create, "add_metadef_tag", 201),
+        line("GET", types, listed, "get_metadef_resource_type"),
+        line("POST", types, of(metadef.item_create, "resource_type"), associate, 201),
+        line("DELETE", types + "/{name}", of(metadef.item_remove, "resource_type"), part),
+    ]
+    return found
 
 
 def routes(store: Store) -> list[Route]:
@@ -54,6 +97,7 @@ def routes(store: Store) -> list[Route]:
         Route("GET", "/v2/info/stores", info.stores, AUTHENTICATED),
         Route("GET", "/v2/info/stores/detail", partial(info.stores_detail, store), "stores_info_detail"),
         Route("GET", "/v2/info/usage", info.usage, AUTHENTICATED),
+        *_metadefs(),
         Route("GET", "/v2/tasks", task.index, "tasks_api_access"),
         Route("POST", "/v2/tasks", task.create, "tasks_api_access", 201),
         Route("GET", "/v2/tasks/{task_id}", task.show, "tasks_api_access"),

@@ -220,6 +220,32 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "identity_domain_config",
+        sa.Column("domain_id", sa.String(64), primary_key=True),
+        sa.Column("group_name", sa.String(255), primary_key=True),
+        sa.Column("option_name", sa.String(255), primary_key=True),
+        sa.Column("value", sa.Text()),
+    )
+    op.create_table(
+        "identity_endpoint_group",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("description", sa.Text()),
+        sa.Column("filters", sa.Text(), nullable=False),
+    )
+    op.create_table(
+        "identity_project_endpoint_group",
+        sa.Column("project_id", sa.String(64), primary_key=True),
+        sa.Column("endpoint_group_id", sa.String(64), primary_key=True),
+    )
+    op.create_table(
+        "identity_consumer",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("description", sa.Text()),
+        sa.Column("secret", sa.String(64), nullable=False),
+        sa.Column("extra", sa.Text(), nullable=False),
+    )
+    op.create_table(
         "identity_revocation",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=True),
         sa.Column("subject", sa.String(96), nullable=False),

@@ -74,3 +74,23 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
     )
     op.create_index("ix_image_task_image_id", "image_task", ["image_id"])
+    op.create_table(
+        "image_metadef_namespace",
+        sa.Column("namespace", sa.String(80), primary_key=True),
+        sa.Column("display_name", sa.String(80)),
+        sa.Column("description", sa.Text()),
+        sa.Column("visibility", sa.String(16), nullable=False),
+        sa.Column("protected", sa.Boolean(), nullable=False),
+        sa.Column("owner", sa.String(255)),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
+        "image_metadef_item",
+        sa.Column("namespace", sa.String(80), primary_key=True),
+        sa.Column("kind", sa.String(16), primary_key=True),
+        sa.Column("name", sa.String(255), primary_key=True),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+    )
