@@ -23,6 +23,9 @@ from virga.agent.drivers.instances import InstancesDriver
 from virga.agent.drivers.qemu_guests import QemuGuests, QemuOptions
 from virga.agent.drivers.qemu_img import inspect
 from virga.agent.drivers.qemu_machine import running_machines
+from virga.agent.drivers.targets import PREFIX, Export, TargetOptions, TargetsDriver
+from virga.agent.drivers.volume_pool import VolumePool
+from virga.contract.calls import VolumeCreate
 from virga.contract.items import Disk, ImageRef, Instance, Nic
 
 pytestmark = [
@@ -281,3 +284,63 @@ def test_what_is_not_there_is_refused_in_words(rig: Rig, guest: Path) -> None:
     rig.be(item, "shutdown")
     with pytest.raises(GuestError, match="is not running"):
         rig.guests.actions.console_target(item.key, "novnc")
+
+
+def test_volumes_of_a_pool_come_and_go_by_file_and_by_iscsi(rig: Rig, guest: Path) -> None:
+    targets = TargetsDriver(TargetOptions("127.0.0.1", 33261, rig.root))
+    pool = VolumePool(rig.root / "volumes", targets.is_exported)
+    pool.open()
+    try:
+        local = pool.create(VolumeCreate(volume_id=str(uuid.uuid4()), size_gb=1))
+        far = pool.create(VolumeCreate(volume_id=str(uuid.uuid4()), size_gb=2))
+        targets.want(far.volume_id, Export(Path(far.path), "user", "secretsecret"))
+        assert not targets.apply()
+        by_file = Disk(
+            volume_id=local.volume_id, device="/dev/vdb", connection={"driver": "pool", "path": local.path}
+        )
+        by_iscsi = Disk(
+            volume_id=far.volume_id,
+            device="/dev/vdc",
+            connection={
+                "driver": "iscsi",
+                "portal": targets.portal,
+                "iqn": PREFIX + far.volume_id,
+                "lun": 1,
+                "user": "user",
+                "password": "secretsecret",
+            },
+        )
+        item = server(guest, rig, nics=[], config_drive=False, disks=[by_iscsi])
+        rig.be(item, volumes=far.volume_id)
+        with_secret = rig.guests.need(item.key).home.path.glob("*.secret")
+        assert not list(with_secret), "the password was there for the start only"
+        console = rig.console(item.key)
+        console.log_in()
+        both = msgspec.structs.replace(item, disks=[by_iscsi, by_file])
+        rig.be(both, volumes=",".join(sorted((far.volume_id, local.volume_id))))
+        sizes = console.run(within_s(20, "lsblk -dnbo NAME,SIZE | grep vdc"))
+        assert sizes.split() == ["vdc", str(1024**3)]
+        assert str(2 * 1024**3) in console.run("lsblk -dnbo SIZE /dev/vdb")
+        console.run("sudo sh -c 'echo far > /dev/vdb; echo near > /dev/vdc; sync'")
+        pool.extend(local.volume_id, 2)
+        rig.guests.actions.resize_disk(both, by_file, 2)
+        assert str(2 * 1024**3) in console.run(
+            within_s(20, f"lsblk -dnbo SIZE /dev/vdc | grep {2 * 1024**3}")
+        )
+        with pytest.raises(GuestError, match="cannot grow"):
+            rig.guests.actions.resize_disk(both, by_iscsi, 3)
+        with rig.driver.turn(item.key) as (_, wanted):
+            rig.guests.actions.detach_disk(wanted, far.volume_id)
+        assert "vdb" not in console.run("ls /dev")
+        rig.until(item.key, "running", volumes=local.volume_id)
+        rig.be(msgspec.structs.replace(item, disks=[]), volumes="")
+        for volume_id, text in ((far.volume_id, b"far"), (local.volume_id, b"near")):
+            out = rig.root / "out"
+            pool.copy_out(volume_id, None, out, "raw")
+            with out.open("rb") as file:
+                assert file.read(len(text)) == text
+    finally:
+        for item in rig.driver.wanted():
+            rig.driver.unwant(item.key)
+            rig.until(item.key, "gone")
+        targets.end()

@@ -272,6 +272,8 @@ class Instance(Item, frozen=True, kw_only=True, tag="instance"):
     image: ImageRef | None = None
     kernel: ImageRef | None = None
     ramdisk: ImageRef | None = None
+    kernel_arguments: str = ""
+    """For ``kernel``; empty means those that any Linux needs to find its root and console."""
     rescue_image: ImageRef | None = None
     """While set, the instance boots from this image and sees its own disk as the second."""
     nics: list[Nic] = []

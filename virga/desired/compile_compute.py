@@ -66,6 +66,7 @@ def instance(rows: ServerRows, default_driver: str) -> Instance:
         image=rows.image,
         kernel=rows.kernel,
         ramdisk=rows.ramdisk,
+        kernel_arguments=str(properties.get("os_command_line", "")),
         rescue_image=rows.rescue_image,
         nics=list(rows.nics),
         disks=disks(rows.devices),

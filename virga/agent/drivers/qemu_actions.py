@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,6 +148,7 @@ class QemuActions:
         counters |= _process_counters(machine.pid)
         for nic in self._home(instance_id).read().nics:
             counters |= _device_counters(nic.tap)
+            counters[f"{nic.tap}_mac"] = nic.mac_address
         return counters
 
 
@@ -180,7 +182,9 @@ def _process_counters(pid: int) -> dict[str, Detail]:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return {}
-    return {"cpu0_time": (int(fields[11]) + int(fields[12])) * 10_000_000}
+    started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    up_s = float(Path("/proc/uptime").read_text().split()[0]) - started_s
+    return {"cpu0_time": (int(fields[11]) + int(fields[12])) * 10_000_000, "uptime": int(up_s)}
 
 
 def _device_counters(device: str) -> dict[str, Detail]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from virga.contract.items import Nic
 
+DEFAULT_ARGUMENTS = "root=/dev/vda console=tty0 console=ttyS0"
 Json = dict[str, Any]
 
 NIC_MODELS = {
@@ -64,7 +65,7 @@ class MachinePlan:
     config_drive: str = ""
     kernel: str = ""
     ramdisk: str = ""
-    kernel_arguments: str = "root=/dev/vda console=tty0 console=ttyS0"
+    kernel_arguments: str = DEFAULT_ARGUMENTS
     incoming_fd: int | None = None
     extra: tuple[str, ...] = field(default=())
 

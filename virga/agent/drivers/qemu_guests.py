@@ -19,7 +19,7 @@ from virga.agent.drivers.guest_kind import Detail, GuestError, Outcome, PortsRea
 from virga.agent.drivers.image_cache import ImageCache
 from virga.agent.drivers.instance_home import InstanceHome, InstanceHomes, Record, Shape
 from virga.agent.drivers.qemu_actions import QemuActions
-from virga.agent.drivers.qemu_command import MachinePlan, disk_name, nic_name
+from virga.agent.drivers.qemu_command import DEFAULT_ARGUMENTS, MachinePlan, disk_name, nic_name
 from virga.agent.drivers.qemu_img import DiskError
 from virga.agent.drivers.qemu_machine import Machine, MachineError, running_machines
 from virga.agent.drivers.qemu_monitor import Event, MonitorError, MonitorThread
@@ -347,6 +347,7 @@ class QemuGuests:
             config_drive=str(home.config_drive) if item.config_drive else "",
             kernel=self._cache.fetch(item.kernel).path if item.kernel else "",
             ramdisk=self._cache.fetch(item.ramdisk).path if item.ramdisk else "",
+            kernel_arguments=item.kernel_arguments or DEFAULT_ARGUMENTS,
         )
 
     def stop(self, machine: Machine, gently: bool) -> None:
@@ -383,19 +384,18 @@ class QemuGuests:
                 step()
             except MachineError as error:
                 problems[name] = str(error)
-        if steps:
-            present = qemu_plug.plugged(machine)
-            record = home.read()
-            kept_disks = {disk_name(disk.volume_id): disk for disk in [*record.disks, *item.disks]}
-            kept_nics = {nic_name(nic.port_id): nic for nic in [*record.nics, *item.nics]}
-            home.write(
-                msgspec.structs.replace(
-                    record,
-                    disks=[disk for name, disk in kept_disks.items() if name in present],
-                    nics=[nic for name, nic in kept_nics.items() if name in present],
-                )
-            )
+        self._note_devices(home, item, qemu_plug.plugged(machine) if steps else present)
         return problems
+
+    def _note_devices(self, home: InstanceHome, item: Instance, present: set[str]) -> None:
+        """The record says what the machine has, so that reports and a resume from saved memory are right."""
+        record = home.read()
+        known_disks = {disk_name(disk.volume_id): disk for disk in [*record.disks, *item.disks]}
+        known_nics = {nic_name(nic.port_id): nic for nic in [*record.nics, *item.nics]}
+        disks = [disk for name, disk in known_disks.items() if name in present]
+        nics = [nic for name, nic in known_nics.items() if name in present]
+        if (disks, nics) != (record.disks, record.nics):
+            home.write(msgspec.structs.replace(record, disks=disks, nics=nics))
 
     def _plug_disk(self, home: InstanceHome, machine: Machine, disk: Disk) -> None:
         plan = replace(qemu_disks.volume_plan(disk, home), boot_index=-1)

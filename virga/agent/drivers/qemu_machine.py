@@ -99,7 +99,7 @@ class Machine:
     def pause(self) -> None:
         self.execute("stop")
 
-    def power_down(self, grace_s: float, again_s: float = 5) -> bool:
+    def power_down(self, grace_s: float, again_s: float = 2) -> bool:
         """Press the power button, again and again while a guest still boots. True: it went down in time."""
         if self.run_state() != "running":
             return False
