@@ -166,6 +166,7 @@ class Host:
         assert self.agent is not None
         self.agent.send_signal(signal.SIGKILL)
         self.agent.wait()
+        self.control.applied = 0
 
     @property
     def agent_log(self) -> str:

@@ -43,6 +43,7 @@ from virga.agent.managers.network import NetworkManager
 from virga.agent.managers.plug import PlugManager
 from virga.agent.managers.port import PortManager
 from virga.agent.managers.security_group import SecurityGroupManager
+from virga.agent.managers.trunk import TrunkManager
 from virga.agent.metadata import MetadataServer, Unreachable
 from virga.agent.protocol import Difference, Driver, Manager
 from virga.agent.volume_parts import volume_parts
@@ -198,6 +199,7 @@ def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
         networks,
         groups,
         hybrid,
+        TrunkManager(layer2.links, layer2.switch, layer2.flows),
         ports,
         *layer3_managers(config, layer2.namespaces, layer2.links, upper),
     ]

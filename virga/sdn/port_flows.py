@@ -44,7 +44,9 @@ def is_trusted(port: Port) -> bool:
 
 
 def is_filtered(port: Port) -> bool:
-    return port.port_security_enabled and not is_trusted(port) and port.plug != "hybrid"
+    """On br-int. A sub-port of a trunk never has a Linux bridge of its own."""
+    bridged = port.plug == "hybrid" and port.device_owner != "trunk:subport"
+    return port.port_security_enabled and not is_trusted(port) and not bridged
 
 
 def link_local(mac: str) -> str:

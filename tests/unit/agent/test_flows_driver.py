@@ -25,9 +25,12 @@ class PretendedSwitch:
         self.dead = False
         self.come_back: list[Callable[[], None]] = []
 
-    def watch(self, bridge: str, on_lost: Callable[[], None]) -> object:
+    def watch(self, bridge: str, on_lost: Callable[[], None]) -> PretendedSwitch:
         self.come_back.append(on_lost)
-        return None
+        return self
+
+    def close(self) -> None:
+        self.come_back.clear()
 
     def __call__(
         self, argv: Sequence[str], *, stdin: str | None = None, timeout_s: float = 30.0, check: bool = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from virga.agent.drivers.switch_watch import SwitchWatch
 from virga.agent.protocol import Difference, Failure
@@ -27,7 +28,14 @@ DEFAULT_PRIORITY = 32768
 GONE = ("is not a bridge", "failed to connect", "Connection refused", "No such file", "Connection reset")
 UNREACHABLE = "ovs-vswitchd does not answer"
 
-Watch = Callable[[str, Callable[[], None]], object]
+
+class Closeable(Protocol):
+    """A watch that can be ended."""
+
+    def close(self) -> None: ...
+
+
+Watch = Callable[[str, Callable[[], None]], Closeable]
 
 
 class FlowDriver:
@@ -47,6 +55,7 @@ class FlowDriver:
         self._dirty: dict[str, set[FlowKey]] = {}
         self._refused: dict[tuple[str, FlowKey], str] = {}
         self._lost: set[str] = set()
+        self._watches: dict[str, Closeable] = {}
         self._zones: dict[str, set[int]] = {}
         self.unreachable: dict[str, str] = {}
         """Bridges whose switch does not answer now, and why."""
@@ -56,7 +65,7 @@ class FlowDriver:
             self._sets[bridge] = FlowSet()
             self._dirty[bridge] = set()
             self._lost.add(bridge)
-            self._watch(bridge, lambda: self._on_lost(bridge))
+            self._watches[bridge] = self._watch(bridge, lambda: self._on_lost(bridge))
         self._sets[bridge].put(owner, flows)
 
     def owner_outcome(self, bridge: str, owner: str) -> Outcome:
@@ -73,6 +82,15 @@ class FlowDriver:
             if key in waiting or bridge in self._lost:
                 return Outcome(False)
         return Outcome(True)
+
+    def forget(self, bridge: str) -> None:
+        if self._sets.pop(bridge, None) is None:
+            return
+        self._watches.pop(bridge).close()
+        for memory in (self._actual, self._dirty, self.unreachable, self._zones):
+            memory.pop(bridge, None)
+        self._lost.discard(bridge)
+        self._refused = {k: v for k, v in self._refused.items() if k[0] != bridge}
 
     def forget_connections(self, bridge: str, zone: int) -> None:
         self._zones.setdefault(bridge, set()).add(zone)
@@ -125,8 +143,9 @@ class FlowDriver:
 
     def _on_lost(self, bridge: str) -> None:
         """From the watcher: the switch came back with empty tables."""
-        self._lost.add(bridge)
-        self._wake()
+        if bridge in self._sets:
+            self._lost.add(bridge)
+            self._wake()
 
     def _read_again(self, bridge: str) -> None:
         self._lost.discard(bridge)
@@ -217,7 +236,7 @@ class FlowDriver:
     def _at(self, bridge: str) -> str:
         return f"unix:{self._directory / bridge}.mgmt"
 
-    def _watch_socket(self, bridge: str, on_lost: Callable[[], None]) -> object:
+    def _watch_socket(self, bridge: str, on_lost: Callable[[], None]) -> Closeable:
         return SwitchWatch(self._directory / f"{bridge}.mgmt", on_lost)
 
 

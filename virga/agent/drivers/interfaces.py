@@ -99,6 +99,7 @@ class SwitchWishes(Driver, Protocol):
     """Open vSwitch bridges and ports, by OVSDB."""
 
     def want_bridge(self, wanted: WantedBridge) -> None: ...
+    def unwant_bridge(self, name: str) -> None: ...
     def want_port(self, wanted: WantedPort) -> None: ...
     def unwant_port(self, name: str) -> None: ...
     def ofport(self, name: str) -> int | None:
@@ -117,6 +118,9 @@ class FlowWishes(Driver, Protocol):
         """``owner`` (such as ``port/<id>``) contributes exactly these flows to the bridge; none takes all back."""
 
     def owner_outcome(self, bridge: str, owner: str) -> Outcome: ...
+
+    def forget(self, bridge: str) -> None:
+        """The bridge goes: its flows are nobody's business any more."""
 
     def forget_connections(self, bridge: str, zone: int) -> None:
         """The zone will mean another network: no connection of this one may be known in it."""

@@ -1,7 +1,7 @@
 """Open vSwitch bridges and ports of this host, by OVSDB: everything of one round in one transaction.
 
-Mark of ours: ``external_ids:virga`` on the Port. Ports without it are never changed or removed, unless
-a wish names them. The OpenFlow number is asked for (``ofport_request``), so that it survives a restart
+Mark of ours: ``external_ids:virga`` on Port and Bridge. What is without it is never changed or removed,
+unless a wish names it. The OpenFlow number is asked for (``ofport_request``), so that it survives a restart
 of ovs-vswitchd and the flows stay true. Tags live in ``Port.other_config`` as Neutron keeps them.
 """
 
@@ -36,7 +36,7 @@ OFPORT_WAIT_S = 8.0
 MAX_OFPORT = 0xFEFF
 COLUMNS = {
     "Open_vSwitch": ["bridges", "next_cfg", "cur_cfg"],
-    "Bridge": ["name", "ports", "datapath_type", "fail_mode", "protocols", "other_config"],
+    "Bridge": ["name", "ports", "datapath_type", "fail_mode", "protocols", "other_config", "external_ids"],
     "Port": ["name", "interfaces", "tag", "vlan_mode", "other_config", "external_ids"],
     "Interface": ["name", "type", "options", "external_ids", "ofport", "ofport_request", "error"],
 }
@@ -69,6 +69,9 @@ class SwitchDriver:
 
     def want_bridge(self, wanted: WantedBridge) -> None:
         self._bridges.want(wanted.name, wanted)
+
+    def unwant_bridge(self, name: str) -> None:
+        self._bridges.want(name, None)
 
     def want_port(self, wanted: WantedPort) -> None:
         self._ports.want(wanted.name, wanted)
@@ -116,7 +119,26 @@ class SwitchDriver:
                 self._wake()
 
     def prune(self) -> Sequence[Failure]:
-        """Idempotent: ports with our mark that nobody wants go, in one transaction."""
+        """Idempotent: ports, and then bridges, with our mark that nobody wants go."""
+        return [*self._prune_ports(), *self._prune_bridges()]
+
+    def _prune_bridges(self) -> list[Failure]:
+        wanted = self._bridges.wanted
+        left = [row for name, row in self._index.bridges.items() if name not in wanted and _is_marked(row)]
+        if not left:
+            return []
+        mutations = [["bridges", "delete", ["uuid", row["_uuid"]]] for row in left]
+        try:
+            self._db.transact(
+                [{"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": mutations}]
+            )
+        except OvsdbError as error:
+            return [Failure(self.name, str(row["name"]), str(error)) for row in left]
+        self._wait(lambda: not any(row["_uuid"] in self._db.tables["Bridge"] for row in left))
+        self._refresh()
+        return []
+
+    def _prune_ports(self) -> list[Failure]:
         left = [row for name, row in self._index.ports.items() if self._is_left_over(name, row)]
         if not left:
             return []
@@ -163,7 +185,7 @@ class SwitchDriver:
         return self._db.wait_for(predicate, OFPORT_WAIT_S)
 
     def _is_left_over(self, name: str, row: Row) -> bool:
-        return MARK in (row.get("external_ids") or {}) and name not in self._ports.wanted
+        return _is_marked(row) and name not in self._ports.wanted
 
     def _bridge_changes(self, name: str) -> Row:
         wanted = self._bridge_row(self._bridges.wanted[name])
@@ -193,7 +215,7 @@ class SwitchDriver:
             "tag": as_one(port.get("tag", [])) == wanted.tag,
             "vlan_mode": (as_one(port.get("vlan_mode", [])) or "") == wanted.vlan_mode,
             "other_config": port.get("other_config") == dict(wanted.other_config),
-            "external_ids": MARK in (port.get("external_ids") or {}),
+            "external_ids": _is_marked(port),
         }
         same_interface = {
             "type": interface.get("type") == wanted.type,
@@ -326,6 +348,7 @@ class SwitchDriver:
             "fail_mode": "secure",
             "protocols": ovs_set(PROTOCOLS),
             "other_config": ovs_map({"mac-table-size": str(wanted.mac_table_size)}),
+            "external_ids": ovs_map({MARK: "bridge"}),
         }
 
     def _bridge_operations(self, name: str, changes: Row) -> list[Operation]:
@@ -416,6 +439,10 @@ def _free_number(taken: set[int]) -> int:
 
 def _count_up() -> Operation:
     return {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [["next_cfg", "+=", 1]]}
+
+
+def _is_marked(row: Row) -> bool:
+    return MARK in (row.get("external_ids") or {})
 
 
 def _where(row: Row) -> list[Any]:

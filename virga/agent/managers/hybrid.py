@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from virga.agent.drivers.recheck import Recheck
+from virga.agent.managers.attachment import is_sub_port
 from virga.agent.managers.network import NetworkManager
 from virga.agent.managers.plug import hybrid_names
 from virga.agent.managers.security_group import SecurityGroupManager
@@ -79,7 +80,7 @@ class HybridManager:
     def on_update(self, kind: str, key: str, item: AnyItem | None) -> None:
         if kind == "port":
             known = self._ports.pop(key, None)
-            if isinstance(item, Port) and item.plug == "hybrid":
+            if isinstance(item, Port) and item.plug == "hybrid" and not is_sub_port(item):
                 self._ports[key] = item
             self._stale = self._stale or known is not None or key in self._ports
             if known is not None and key not in self._ports:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from virga.agent.drivers.interfaces import LinkWishes, NamespaceWishes
+from virga.agent.managers.attachment import is_sub_port
 from virga.contract.items import AnyItem, Instance, Network, Port
 from virga.contract.messages import Report
 from virga.sdn.port_flows import is_trusted
@@ -102,7 +103,7 @@ class PlugManager:
 
     def _place(self, key: str) -> None:
         port = self._ports.get(key)
-        wanted = () if port is None or is_trusted(port) else self._want(port)
+        wanted = () if port is None or is_trusted(port) or is_sub_port(port) else self._want(port)
         for device in self._made.pop(key, ()):
             if device not in wanted:
                 self._links.unwant(device)

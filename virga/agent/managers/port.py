@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from virga.agent.drivers.interfaces import FlowWishes, LeakWishes, LinkWishes, SwitchWishes, WantedPort
+from virga.agent.managers.attachment import Attachment, attachment, is_sub_port
 from virga.agent.managers.network import NetworkManager
 from virga.agent.managers.plug import hybrid_names
 from virga.agent.managers.security_group import SecurityGroupManager
@@ -62,11 +63,14 @@ class PortManager:
         self._open: dict[str, set[str]] = {}
         """Network -> its ports here that may bridge to addresses nobody told us."""
         self._plugged: dict[str, str] = {}
-        """Port id -> device that is wished onto br-int."""
+        """Port id -> OVS port that is wished onto br-int."""
         self._ofports: dict[str, int] = {}
         self._stale: set[str] = set()
         self._unsettled: set[str] = set()
         self._dead: set[str] = set()
+        self._parent_of: dict[str, str] = {}
+        self._leaks: dict[str, str] = {}
+        """Port id -> device that is closed to the kernel for it."""
         networks.listen(lambda network_id: self._stale.update(self._by_network.get(network_id, ())))
         groups.listen(lambda group_id: self._stale.update(self._by_group.get(group_id, ())))
 
@@ -103,6 +107,9 @@ class PortManager:
             self._open.get(old.network_id, set()).discard(key)
             for group_id in old.security_group_ids:
                 self._by_group[group_id].discard(key)
+            for sub in old.sub_ports:
+                self._parent_of.pop(sub.port_id, None)
+                self._stale.add(sub.port_id)
         if isinstance(item, Port):
             self._ports[key] = item
             self._by_network.setdefault(item.network_id, set()).add(key)
@@ -110,6 +117,9 @@ class PortManager:
                 self._open.setdefault(item.network_id, set()).add(key)
             for group_id in item.security_group_ids:
                 self._by_group.setdefault(group_id, set()).add(key)
+            for sub in item.sub_ports:
+                self._parent_of[sub.port_id] = key
+                self._stale.add(sub.port_id)
         self._stale.add(key)
         for network_id in {p.network_id for p in (old, item) if isinstance(p, Port)}:
             self._networks.set_flooded(network_id, bool(self._open.get(network_id)))
@@ -138,11 +148,10 @@ class PortManager:
     def _notice(self) -> None:
         """What the drivers learnt since: devices wished for, numbers given, flows refused or accepted."""
         for key, port in self._ports.items():
-            device = port.device_name
-            wished = self._links.is_wanted(device)
-            if wished != (key in self._plugged) or (
-                wished and self._switch.ofport(device) != self._ofports.get(key)
-            ):
+            end = self._attachment(port)
+            wished = end is not None and self._links.is_wanted(end.device)
+            number = self._switch.ofport(end.name) if end is not None and wished else None
+            if wished != (key in self._plugged) or (wished and number != self._ofports.get(key)):
                 self._stale.add(key)
         for key in self._unsettled:
             if (key in self._dead) != self._is_refused(key):
@@ -163,15 +172,14 @@ class PortManager:
         self._unsettled.add(key)
         if self._networks.network(port.network_id) is None or self._networks.refusal(port.network_id):
             return
-        old_device = self._plugged.get(key)
-        if old_device is not None and old_device != port.device_name:
-            self._leak.want(old_device, False)
-            self._switch.unwant_port(old_device)
-        if not self._links.is_wanted(port.device_name):
+        end = self._attachment(port)
+        if end is None or not self._links.is_wanted(end.device):
             self._take_away(key)
             return
-        self._plug(port)
-        number = self._switch.ofport(port.device_name)
+        if self._plugged.get(key, end.name) != end.name:
+            self._take_away(key, kept=end.device)
+        self._plug(port, end)
+        number = self._switch.ofport(end.name)
         if number is None:
             self._ofports.pop(key, None)
             return
@@ -181,7 +189,10 @@ class PortManager:
         flows = [*port_flows(placed), *self._groups.membership(placed)]
         self._flows.want(self.bridge, f"port/{key}", flows)
 
-    def _plug(self, port: Port) -> None:
+    def _attachment(self, port: Port) -> Attachment | None:
+        return attachment(port, self._ports.get(self._parent_of.get(port.key, "")))
+
+    def _plug(self, port: Port, end: Attachment) -> None:
         if self._is_refused(port.key):
             self._dead.add(port.key)
         else:
@@ -194,24 +205,31 @@ class PortManager:
         }
         if not is_trusted(port) and port.device_id:
             external_ids["vm-uuid"] = port.device_id
-        self._plugged[port.key] = port.device_name
-        self._leak.want(port.device_name, True)
+        self._plugged[port.key] = end.name
+        if end.own_device:
+            self._leaks[port.key] = end.device
+            self._leak.want(end.device, True)
         self._switch.want_port(
             WantedPort(
                 self.bridge,
-                port.device_name,
+                end.name,
+                type=end.type,
+                options=end.options,
                 tag=DEAD_VLAN if closed else self._networks.tag(port.network_id),
                 external_ids=external_ids,
                 other_config=self._networks.remembered(port.network_id),
             )
         )
 
-    def _take_away(self, key: str) -> None:
+    def _take_away(self, key: str, kept: str = "") -> None:
+        """``kept`` is a device that somebody else has put on another bridge."""
         self._flows.want(self.bridge, f"port/{key}", [])
-        device = self._plugged.pop(key, None)
-        if device is not None:
+        name = self._plugged.pop(key, None)
+        if name is not None and name != kept:
+            self._switch.unwant_port(name)
+        device = self._leaks.pop(key, None)
+        if device is not None and device != kept:
             self._leak.want(device, False)
-            self._switch.unwant_port(device)
         self._ofports.pop(key, None)
         self._dead.discard(key)
 
@@ -225,13 +243,16 @@ class PortManager:
             return "DOWN", ""
         if port.key not in self._plugged:
             return "DOWN", NOT_PLUGGED
+        end = self._attachment(port)
+        if end is None:
+            return "DOWN", "its trunk is not here"
         outcomes = [
-            self._links.outcome(port.device_name),
-            self._leak.outcome(port.device_name),
-            self._switch.outcome(port.device_name),
+            self._links.outcome(end.device),
+            self._leak.outcome(end.device),
+            self._switch.outcome(end.name),
             self._flows.owner_outcome(self.bridge, f"port/{port.key}"),
         ]
-        if port.plug == "hybrid":
+        if port.plug == "hybrid" and not is_sub_port(port):
             outcomes += [*(self._links.outcome(name) for name in hybrid_names(port)[:2]), self._hybrid()]
         for outcome in outcomes:
             if outcome.reason:

@@ -68,6 +68,9 @@ class FakeSwitch(KeyedWorld):
     def want_bridge(self, wanted: WantedBridge) -> None:
         self.wishes.want(wanted.name, wanted)
 
+    def unwant_bridge(self, name: str) -> None:
+        self.wishes.want(name, None)
+
     def want_port(self, wanted: WantedPort) -> None:
         self.wishes.want(wanted.name, wanted)
 
@@ -97,6 +100,10 @@ class FakeFlows(KeyedWorld):
 
     def want(self, bridge: str, owner: str, flows: Iterable[Flow]) -> None:
         self.wishes.want(f"{bridge} {owner}", tuple(flows) or None)
+
+    def forget(self, bridge: str) -> None:
+        for key in [key for key in self.wishes.wanted if key.startswith(f"{bridge} ")]:
+            self.wishes.want(key, None)
 
     def forget_connections(self, bridge: str, zone: int) -> None:
         self.forgotten.append((bridge, zone))
