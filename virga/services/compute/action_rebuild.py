@@ -122,6 +122,9 @@ def _values(tx: Tx, req: Request, row: Server, asked: dict[str, Any]) -> dict[st
     ):
         if field in asked:
             values[column] = asked[field]
+    for column in ("access_ip_v4", "access_ip_v6"):
+        if values.get(column):
+            values[column] = server_create.plain_address(values[column])
     if "OS-DCF:diskConfig" in asked:
         values["auto_disk_config"] = asked["OS-DCF:diskConfig"] == "AUTO"
     if "metadata" in asked:

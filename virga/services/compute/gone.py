@@ -7,8 +7,9 @@ from typing import Any
 from virga.api.request import Request, Response
 from virga.api.routing import AUTHENTICATED, Route
 from virga.db.tx import Tx
+from virga.lib.clock import parse_iso
 from virga.services.compute import server
-from virga.services.compute.faults import NotFoundHere, removed
+from virga.services.compute.faults import Invalid, NotFoundHere, removed
 from virga.services.compute.schema import UUID, V21, Versioned, check_body, obj
 from virga.settings import Settings
 
@@ -43,9 +44,6 @@ GONE: dict[str, str] = {
     "os-tenant-networks/{id}": "DELETE",
     "os-security-group-default-rules": "GET POST",
     "os-security-group-default-rules/{id}": "GET DELETE",
-    "os-hosts/{id}/reboot": "GET",
-    "os-hosts/{id}/shutdown": "GET",
-    "os-hosts/{id}/startup": "GET",
     "servers/{server_id}/consoles": "GET POST",
     "servers/{server_id}/consoles/{id}": "GET DELETE",
     "servers/{server_id}/os-virtual-interfaces": "GET",
@@ -176,6 +174,12 @@ def external_events(tx: Tx, req: Request) -> Any:
 
 
 def audit_log(tx: Tx, req: Request) -> Any:
+    before = req.path_params.get("before")
+    if before is not None:
+        try:
+            parse_iso(before.replace(" ", "T"))
+        except ValueError:
+            raise Invalid(f"Invalid timestamp for date {before}") from None
     found = {
         "hosts_not_run": [],
         "log": {},

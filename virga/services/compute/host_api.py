@@ -15,7 +15,7 @@ from virga.db.tx import Tx
 from virga.lib.clock import iso_micro
 from virga.lib.ids import is_uuid_like
 from virga.services.compute import host as hosts
-from virga.services.compute.faults import Busy, Invalid, NotFoundHere
+from virga.services.compute.faults import Busy, Invalid, NotFoundHere, NotImplementedHere
 from virga.services.compute.models import aggregate_host, server
 from virga.services.compute.models import compute_service as table
 from virga.services.compute.page import after_marker, limit_of, next_link
@@ -25,6 +25,7 @@ from virga.services.compute.schema import (
     TEXT,
     V21,
     Versioned,
+    always,
     check_body,
     check_query,
     obj,
@@ -51,6 +52,11 @@ UPDATE_253 = Versioned(
         ),
     )
 )
+
+
+def _words(*names: str) -> list[str]:
+    """Each word in the three spellings that clients use."""
+    return [spelling for name in names for spelling in (name, name.capitalize(), name.upper())]
 
 
 def _zone(row: Any, zones: dict[str, str]) -> str:
@@ -414,7 +420,41 @@ def host_list(tx: Tx, req: Request) -> Any:
         {"host_name": row.host, "service": row.binary.removeprefix("nova-"), "zone": _zone(row, by_host)}
         for row in tx.all(select(table).order_by(table.c.number))
     ]
-    return {"hosts": [row for row in rows if zone in (None, row["zone"])]}
+    return {"hosts": [row for row in rows if not zone or zone == row["zone"]]}
+
+
+_HOST_UPDATE = always(
+    obj(
+        {
+            "status": {"type": "string", "enum": _words("enable", "disable")},
+            "maintenance_mode": {"type": "string", "enum": _words("enable", "disable")},
+        },
+        minProperties=1,
+    )
+)
+
+
+def host_update(tx: Tx, req: Request) -> Any:
+    asked = check_body(req, _HOST_UPDATE)
+    row = _host(tx, req)
+    if "maintenance_mode" in asked:
+        raise NotImplementedHere("Virt driver does not implement host maintenance mode.")
+    disabled = asked["status"].strip().lower() == "disable"
+    _save(tx, row, disabled=disabled)
+    return {"host": row.host, "status": "disabled" if disabled else "enabled"}
+
+
+def host_power(tx: Tx, req: Request) -> Any:
+    """Our hosts are not ours to switch off."""
+    _host(tx, req)
+    raise NotImplementedHere("Virt driver does not implement host power management.")
+
+
+def _host(tx: Tx, req: Request) -> Any:
+    row = hosts.service_of(tx, req["host"])
+    if row is None:
+        raise NotFoundHere(f"Compute host {req['host']} could not be found.", type="ComputeHostNotFound")
+    return row
 
 
 def host_show(tx: Tx, req: Request) -> Any:
@@ -472,4 +512,10 @@ def routes(settings: Settings) -> list[Route]:
         ),
         Route("GET", "/v2.1/os-hosts", host_list, hosts_rule + "list", max_version=(2, 42)),
         Route("GET", "/v2.1/os-hosts/{host}", host_show, hosts_rule + "show", max_version=(2, 42)),
+        Route("PUT", "/v2.1/os-hosts/{host}", host_update, hosts_rule + "update", max_version=(2, 42)),
+        Route("GET", "/v2.1/os-hosts/{host}/reboot", host_power, hosts_rule + "reboot", max_version=(2, 42)),
+        Route(
+            "GET", "/v2.1/os-hosts/{host}/shutdown", host_power, hosts_rule + "shutdown", max_version=(2, 42)
+        ),
+        Route("GET", "/v2.1/os-hosts/{host}/startup", host_power, hosts_rule + "start", max_version=(2, 42)),
     ]

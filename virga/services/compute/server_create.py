@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import re
 import secrets
 import string
@@ -279,8 +280,8 @@ def _values(
         "config_drive": "True" if mandatory or (drive is not None and truth(drive)) else "",
         "metadata": asked.get("metadata") or {},
         "personality": asked.get("personality") or [],
-        "access_ip_v4": asked.get("accessIPv4"),
-        "access_ip_v6": asked.get("accessIPv6"),
+        "access_ip_v4": plain_address(asked.get("accessIPv4")),
+        "access_ip_v6": plain_address(asked.get("accessIPv6")),
         "auto_disk_config": _disk_config(asked, properties),
         "scheduler_hints": hints,
         "security_groups": _groups(asked) or ["default"],
@@ -290,6 +291,11 @@ def _values(
         "kernel_id": properties.get("kernel_id", "") or "",
         "ramdisk_id": properties.get("ramdisk_id", "") or "",
     }
+
+
+def plain_address(text: str | None) -> str | None:
+    """An address in its shortest spelling."""
+    return str(ipaddress.ip_address(text)) if text else text
 
 
 def _user_data(text: str | None) -> str | None:

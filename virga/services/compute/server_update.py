@@ -11,6 +11,7 @@ from virga.services.compute import host, server, server_view
 from virga.services.compute.faults import Busy, Invalid
 from virga.services.compute.schema import check_body, check_query
 from virga.services.compute.server import Server, on_server
+from virga.services.compute.server_create import plain_address
 from virga.services.compute.server_schema import SHOW, UPDATE
 from virga.services.compute.server_view import Look, belongings
 from virga.settings import Settings
@@ -44,7 +45,7 @@ def update(tx: Tx, req: Request, row: Server) -> Any:
         values["hostname"] = asked["hostname"]
     for field, column in (("accessIPv4", "access_ip_v4"), ("accessIPv6", "access_ip_v6")):
         if field in asked:
-            values[column] = asked[field]
+            values[column] = plain_address(asked[field])
     if "OS-DCF:diskConfig" in asked:
         values["auto_disk_config"] = asked["OS-DCF:diskConfig"] == "AUTO"
     if "pinned_availability_zone" in asked:
