@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from virga.agent.calls import CallRegistry
 from virga.agent.drivers.fake.instances import FakeGuests
 from virga.agent.drivers.guest_kind import GuestError
+from virga.agent.drivers.instance_home import KEPT_LOG, LARGEST_LOG, InstanceHome
 from virga.agent.drivers.instances import InstancesDriver, in_this_thread
 from virga.agent.instance_calls import InstanceCallError, InstanceCalls
 from virga.agent.managers.instance import InstanceManager
@@ -77,6 +79,29 @@ def test_no_instance_runs_before_its_ports_are_wired() -> None:
     assert host.guests.guests[ID].state == "off"
     host.ready = True
     assert host.walk() == "running"
+
+
+def test_ports_that_are_never_wired_become_an_error_and_are_waited_for_again() -> None:
+    host = Host(ready=None)
+    host.be(wish())
+    host.now += 299
+    assert host.walk() == "building"
+    host.now += 2
+    assert host.walk() == "error"
+    host.ready = True
+    host.now += 10
+    assert host.walk() == "running"
+
+
+def test_a_console_log_without_end_is_cut_to_its_end(tmp_path: Path) -> None:
+    home = InstanceHome(tmp_path)
+    with home.console_log.open("ab", buffering=0) as guest:
+        guest.write(b"a" * LARGEST_LOG + b"end")
+        home.trim_console()
+        guest.write(b"more")
+    kept = home.console_log.read_bytes()
+    assert kept.endswith(b"aendmore")
+    assert len(kept) == KEPT_LOG + 4
 
 
 def test_a_port_that_cannot_be_wired_is_an_error_with_a_reason() -> None:

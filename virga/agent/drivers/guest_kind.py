@@ -51,6 +51,9 @@ class GuestKind(Protocol):
 
     def images_in_use(self, instance_id: str) -> Collection[str]: ...
 
+    def trim_logs(self) -> None:
+        """Keep the end of console logs that have grown large: guests write to them without limit."""
+
     @property
     def actions(self) -> GuestActions: ...
 

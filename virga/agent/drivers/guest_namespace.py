@@ -256,6 +256,10 @@ class NamespaceGuests:
         self.homes.of(instance_id).remove()
         log.info("instance removed", instance_id=instance_id)
 
+    def trim_logs(self) -> None:
+        for instance_id in self._keepers:
+            self.homes.of(instance_id).trim_console()
+
     def images_in_use(self, instance_id: str) -> Collection[str]:
         return ()
 

@@ -12,6 +12,9 @@ import msgspec
 
 from virga.contract.items import Disk, Nic
 
+LARGEST_LOG = 4 * 1024 * 1024
+KEPT_LOG = 1024 * 1024
+
 
 class Shape(msgspec.Struct, frozen=True):
     """What a guest cannot change while it runs. Another shape wanted means: stop and start again."""
@@ -73,6 +76,19 @@ class InstanceHome:
     @property
     def console_log(self) -> Path:
         return self.path / "console.log"
+
+    def trim_console(self) -> None:
+        """In place: the writer appends to the file that it has open."""
+        try:
+            with self.console_log.open("r+b") as file:
+                if file.seek(0, os.SEEK_END) > LARGEST_LOG:
+                    file.seek(-KEPT_LOG, os.SEEK_END)
+                    end = file.read()
+                    file.truncate(0)
+                    file.seek(0)
+                    file.write(end)
+        except FileNotFoundError:
+            return
 
     def read(self) -> Record:
         """An unreadable record counts as none: the instance is built again from what is wanted."""

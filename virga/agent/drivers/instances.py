@@ -23,6 +23,7 @@ log = log_for(__name__)
 
 Background = Callable[[Callable[[], None]], object]
 FIRST_RETRY_S = 2.0
+LONGEST_WAIT_S = 300.0
 LONGEST_RETRY_S = 300.0
 
 
@@ -37,6 +38,7 @@ class Cell:
     adopted: bool = False
     """Was there before this agent: not told as building."""
     outcome: Outcome | None = None
+    waits_since: float = 0.0
     retry_at: float = 0.0
     retry_s: float = FIRST_RETRY_S
     turn: threading.Lock = field(default_factory=threading.Lock)
@@ -110,6 +112,14 @@ class InstancesDriver:
                 with self._guard:
                     cell = self._cells.setdefault(instance_id, Cell(kind=name, adopted=True))
                     cell.stale = True
+        self._background(self._keep_house)
+
+    def _keep_house(self) -> None:
+        """What a slow timer is for: disk space that nobody needs."""
+        for image_id in self.collect_images():
+            log.info("cached image forgotten", image_id=image_id)
+        for kind in self._kinds.values():
+            kind.trim_logs()
 
     def apply(self) -> Sequence[Failure]:
         for key, cell in self._due(wanted=True):
@@ -211,15 +221,19 @@ class InstancesDriver:
             for key, cell in self._cells.items():
                 if cell.busy or (cell.wanted is not None) != wanted:
                     continue
-                waited = cell.outcome is not None and cell.outcome.wait_for is not None
-                if cell.retry_at:
-                    ready = now >= cell.retry_at
-                else:
-                    ready = cell.stale or (waited and cell.outcome.wait_for())  # type: ignore[union-attr,misc]
-                if ready:
+                if self._is_due(cell, now):
                     cell.busy, cell.stale = True, False
                     due.append((key, cell))
         return due
+
+    def _is_due(self, cell: Cell, now: float) -> bool:
+        if cell.retry_at:
+            return now >= cell.retry_at
+        if cell.stale:
+            return True
+        if cell.outcome is None or cell.outcome.wait_for is None:
+            return False
+        return cell.outcome.wait_for() or now - cell.waits_since > LONGEST_WAIT_S
 
     def _hand_out(self, key: str, cell: Cell) -> None:
         self._background(lambda: self._work(key, cell))
@@ -256,9 +270,22 @@ class InstancesDriver:
             return
         with self._guard:
             cell.retry_at, cell.retry_s = 0.0, FIRST_RETRY_S
+        if self._waited_too_long(cell, outcome):
+            self._failed(key, cell, f"its ports were not wired within {LONGEST_WAIT_S:.0f} seconds")
+            return
         if outcome.reason and outcome.status in ("running", "paused"):
             self._retry_later(cell)
         self._tell(key, cell, outcome)
+
+    def _waited_too_long(self, cell: Cell, outcome: Outcome) -> bool:
+        if outcome.wait_for is None:
+            cell.waits_since = 0.0
+            return False
+        cell.waits_since = cell.waits_since or self._clock()
+        if self._clock() - cell.waits_since <= LONGEST_WAIT_S:
+            return False
+        cell.waits_since = 0.0
+        return True
 
     def _remove(self, key: str, cell: Cell) -> None:
         if cell.kind in self._kinds:

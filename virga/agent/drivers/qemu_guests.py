@@ -86,18 +86,18 @@ class QemuGuests:
     def adopt(self, on_news: Callable[[str], None]) -> Iterable[str]:
         self._on_news = on_news
         for instance_id, pid in running_machines(self.homes.root):
-            known = self._machines.get(instance_id)
-            if known is not None and not known.gone.is_set():
-                continue
-            home = self.homes.of(instance_id)
             try:
-                machine = Machine.adopt(home, pid, self._thread, self._event, self._exited)
+                self._adopt(instance_id, pid)
             except MonitorError as error:
                 log.warning("a running instance does not answer", instance_id=instance_id, reason=str(error))
-                continue
+        return [key for key in self.homes.ids() if not (self.homes.of(key).path / "namespace").exists()]
+
+    def _adopt(self, instance_id: str, pid: int) -> None:
+        if self.machine(instance_id) is None:
+            home = self.homes.of(instance_id)
+            machine = Machine.adopt(home, pid, self._thread, self._event, self._exited)
             self._machines[instance_id] = machine
             log.info("instance adopted", instance_id=instance_id, qemu_pid=pid)
-        return [key for key in self.homes.ids() if not (self.homes.of(key).path / "namespace").exists()]
 
     def close(self) -> None:
         """Let go of all machines without ending them."""
@@ -249,6 +249,11 @@ class QemuGuests:
         item: Instance,
         ports_ready: PortsReady,
     ) -> Outcome:
+        if machine is None:
+            # A process that did not answer when this agent came must not get a twin on the same disk.
+            for pid in [pid for key, pid in running_machines(self.homes.root) if key == item.key]:
+                self._adopt(item.key, pid)
+            machine = self.machine(item.key)
         if machine is None:
             missing = [nic.tap for nic in item.nics if not self._device_exists(nic.tap)]
             if missing:
@@ -443,6 +448,10 @@ class QemuGuests:
             del self._machines[instance_id]
         self.homes.of(instance_id).remove()
         log.info("instance removed", instance_id=instance_id)
+
+    def trim_logs(self) -> None:
+        for instance_id in self.homes.ids():
+            self.homes.of(instance_id).trim_console()
 
     def images_in_use(self, instance_id: str) -> Collection[str]:
         return self.homes.of(instance_id).read().images

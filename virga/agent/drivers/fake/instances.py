@@ -91,6 +91,9 @@ class FakeGuests:
     def remove(self, instance_id: str) -> None:
         self.guests.pop(instance_id, None)
 
+    def trim_logs(self) -> None:
+        return
+
     def images_in_use(self, instance_id: str) -> Collection[str]:
         return ()
 
