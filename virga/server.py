@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import importlib.util
 import secrets
@@ -131,6 +132,10 @@ class Cloud:
                 if self.settings.dataplane == "fake":
                     stack.enter_context(fake_hosts(self.settings, self.hub))
             task = asyncio.create_task(runner.run())
+            # What is loaded now stays: the collector need not walk it again for each long list.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 50)
             log.info("ready", endpoint=self.settings.endpoint)
             try:
                 yield

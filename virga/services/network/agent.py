@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, delete, false, func, insert, or_, select, update
 from sqlalchemy.engine import Row
 
 from virga.api.policy import Policy
@@ -124,6 +124,11 @@ def _alive_filter(context: Context, values: list[str]) -> ColumnElement[bool]:
     return or_(*parts)
 
 
+def _type_filter(context: Context, values: list[str]) -> ColumnElement[bool]:
+    """People write ``L3 Agent`` and ``DHCP agent`` as they like."""
+    return func.lower(agent.c.agent_type).in_([value.lower() for value in values])
+
+
 RESOURCE = Resource(
     name="agent",
     collection="agents",
@@ -148,5 +153,7 @@ RESOURCE = Resource(
     render=render,
     update=update_agent,
     delete=delete_agent,
-    filters={"alive": _alive_filter},
+    # Agents belong to nobody: who is no administrator sees none.
+    scope=lambda context: false(),
+    filters={"alive": _alive_filter, "agent_type": _type_filter},
 )

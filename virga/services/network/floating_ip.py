@@ -253,6 +253,17 @@ def delete_floating(tx: Tx, context: Context, current: Values) -> None:
     tx.touch("floating_ip", floating_id)
 
 
+def remove_unused(tx: Tx, context: Context, network_id: str) -> None:
+    """Floating IPs that lead nowhere do not keep their network alive."""
+    rows = tx.all(
+        select(floating_ip.c.id).where(
+            floating_ip.c.floating_network_id == network_id, floating_ip.c.port_id.is_(None)
+        )
+    )
+    for row in rows:
+        delete_floating(tx, context, {"id": row.id})
+
+
 RESOURCE = Resource(
     name="floatingip",
     collection="floatingips",

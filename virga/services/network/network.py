@@ -26,7 +26,7 @@ from virga.services.network.models import (
     subnetpool,
     tag,
 )
-from virga.services.network.standard import add_tags, by_ids, fresh, grouped, tags_of, time
+from virga.services.network.standard import Shape, add_tags, by_ids, fresh, grouped, tags_of
 
 AUTO_DELETE_OWNERS = ("network:dhcp", "network:dhcp_old", "network:distributed")
 DIRECT = {
@@ -41,11 +41,19 @@ DIRECT = {
 _SUBNETS = select(subnet.c.network_id, subnet.c.id, subnet.c.ip_version, subnet.c.subnetpool_id).where(
     within(subnet.c.network_id)
 )
-_SEGMENTS = select(network_segment).where(within(network_segment.c.network_id))
+_SEGMENTS = select(
+    network_segment.c.network_id,
+    network_segment.c.network_type,
+    network_segment.c.physical_network,
+    network_segment.c.segmentation_id,
+).where(within(network_segment.c.network_id))
 _ZONES = select(port_dhcp_binding.c.network_id, port_dhcp_binding.c.host).where(
     within(port_dhcp_binding.c.network_id)
 )
 _POOL_SCOPES = select(subnetpool.c.id, subnetpool.c.address_scope_id).where(within(subnetpool.c.id))
+
+
+_SHAPE = Shape(network, external="router:external")
 
 
 def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
@@ -54,45 +62,28 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
     subnets: dict[str, list[Row[Any]]] = {}
     for one in by_ids(tx, _SUBNETS, ids):
         subnets.setdefault(one.network_id, []).append(one)
-    segments: dict[str, list[Row[Any]]] = {}
-    for one in by_ids(tx, _SEGMENTS, ids):
-        segments.setdefault(one.network_id, []).append(one)
+    segments: dict[str, list[Sequence[Any]]] = {}
+    for network_id, *segment in by_ids(tx, _SEGMENTS, ids):
+        segments.setdefault(network_id, []).append(segment)
     tags, zones = tags_of(tx, ids), grouped(by_ids(tx, _ZONES, ids))
     shared = rbac.shared_ids(tx, context, "network", ids)
     pools = {item.subnetpool_id for found in subnets.values() for item in found if item.subnetpool_id}
     scopes = {row.id: row.address_scope_id for row in by_ids(tx, _POOL_SCOPES, sorted(pools))}
-    result = []
-    for row in rows:
-        own = subnets.get(row.id, ())
-        item: Values = {
-            "id": row.id,
-            "name": row.name,
-            "tenant_id": row.project_id,
-            "project_id": row.project_id,
-            "admin_state_up": row.admin_state_up,
-            "mtu": row.mtu,
-            "status": row.status,
-            "subnets": [s.id for s in own],
-            "shared": row.id in shared,
-            "availability_zone_hints": row.availability_zone_hints,
-            "availability_zones": ["nova"] if row.id in zones else [],
-            "ipv4_address_scope": _scope(own, scopes, 4),
-            "ipv6_address_scope": _scope(own, scopes, 6),
-            "router:external": row.external,
-            "description": row.description,
-            "port_security_enabled": row.port_security_enabled,
-            "dns_domain": row.dns_domain,
-            "l2_adjacency": True,
-            "revision_number": row.revision_number,
-            "created_at": time(row.created_at),
-            "updated_at": time(row.updated_at),
-            "tags": tags.get(row.id, []),
-        }
-        if row.external:
-            item["is_default"] = row.is_default
-        item |= _provider(segments.get(row.id, ()))
-        result.append(item)
-    return result
+    items = _SHAPE.items(rows)
+    for item in items:
+        network_id = item["id"]
+        own = subnets.get(network_id, ())
+        item["subnets"] = [s.id for s in own]
+        item["shared"] = network_id in shared
+        item["availability_zones"] = ["nova"] if network_id in zones else []
+        item["ipv4_address_scope"] = _scope(own, scopes, 4) if scopes else None
+        item["ipv6_address_scope"] = _scope(own, scopes, 6) if scopes else None
+        item["l2_adjacency"] = True
+        item["tags"] = tags.get(network_id, [])
+        if not item["router:external"]:
+            del item["is_default"]
+        item.update(_provider(segments.get(network_id, ())))
+    return items
 
 
 def _scope(own: Sequence[Row[Any]], scopes: dict[str, str | None], version: int) -> str | None:
@@ -101,14 +92,14 @@ def _scope(own: Sequence[Row[Any]], scopes: dict[str, str | None], version: int)
     )
 
 
-def _provider(segments: Sequence[Row[Any]]) -> Values:
+def _provider(segments: Sequence[Sequence[Any]]) -> Values:
     shown = [
         {
-            "provider:network_type": s.network_type,
-            "provider:physical_network": None if s.network_type == "local" else s.physical_network or None,
-            "provider:segmentation_id": s.segmentation_id or None,
+            "provider:network_type": kind,
+            "provider:physical_network": None if kind == "local" else physical or None,
+            "provider:segmentation_id": number or None,
         }
-        for s in segments
+        for kind, physical, number in segments
     ]
     if len(shown) > 1:
         return {"segments": shown}
@@ -265,10 +256,12 @@ def _set_external(tx: Tx, current: Values, wanted: bool) -> None:
 
 def delete_network(tx: Tx, context: Context, current: Values) -> None:
     """Gone with its subnets, and with the ports that the service itself made on it."""
+    from virga.services.network import floating_ip
     from virga.services.network.port import remove
     from virga.services.network.subnet import remove_row
 
     network_id = current["id"]
+    floating_ip.remove_unused(tx, context, network_id)
     ports = tx.all(select(port.c.id, port.c.device_owner).where(port.c.network_id == network_id))
     in_use = [row.id for row in ports if row.device_owner not in AUTO_DELETE_OWNERS]
     if in_use:

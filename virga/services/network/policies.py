@@ -69,7 +69,7 @@ NETWORK = {
 
 SUBNET = {
     "create_subnet": f"({ADMIN}) or ({NET_OWNER_MEMBER})",
-    "get_subnet": f"{ADMIN_OR_READER} or rule:shared or {NET_OWNER_READER}",
+    "get_subnet": f"{ADMIN_OR_READER} or rule:shared or rule:external or {NET_OWNER_READER}",
     "update_subnet": f"{ADMIN_OR_MEMBER} or {NET_OWNER_MEMBER}",
     "delete_subnet": f"{ADMIN_OR_MEMBER} or {NET_OWNER_MEMBER}",
     **_admin_parts("subnet", "create update", "segment_id", "service_types"),

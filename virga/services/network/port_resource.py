@@ -17,7 +17,7 @@ from virga.services.network.attributes import PORT
 from virga.services.network.models import ip_allocation, network, port, tag
 from virga.services.network.models_l3 import port_security_group, sub_port, trunk
 from virga.services.network.port import create, delete_port, update_port
-from virga.services.network.standard import by_ids, grouped, tags_of, time
+from virga.services.network.standard import Shape, by_ids, grouped, tags_of
 
 _FIXED = (
     select(ip_allocation.c.port_id, ip_allocation.c.subnet_id, ip_allocation.c.ip_address)
@@ -35,6 +35,16 @@ _SUBPORTS = (
 )
 
 
+_SHAPE = Shape(
+    port,
+    host_id="binding:host_id",
+    vnic_type="binding:vnic_type",
+    vif_type="binding:vif_type",
+    vif_details="binding:vif_details",
+    profile="binding:profile",
+)
+
+
 def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
     ids = [row.id for row in rows]
     fixed: dict[str, list[Values]] = {}
@@ -43,45 +53,18 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
     groups, tags = grouped(by_ids(tx, _GROUPS, ids)), tags_of(tx, ids)
     trunks = _trunk_details(tx, ids)
     domain = context.settings.dns_domain
-    result = []
-    for row in rows:
-        addresses = fixed.get(row.id, [])
-        item = {
-            "id": row.id,
-            "name": row.name,
-            "network_id": row.network_id,
-            "tenant_id": row.project_id,
-            "project_id": row.project_id,
-            "mac_address": row.mac_address,
-            "admin_state_up": row.admin_state_up,
-            "status": row.status,
-            "device_id": row.device_id,
-            "device_owner": row.device_owner,
-            "fixed_ips": addresses,
-            "allowed_address_pairs": row.allowed_address_pairs,
-            "extra_dhcp_opts": row.extra_dhcp_opts,
-            "security_groups": groups.get(row.id, []),
-            "description": row.description,
-            "binding:vnic_type": row.vnic_type,
-            "binding:profile": row.profile,
-            "binding:host_id": row.host_id,
-            "binding:vif_type": row.vif_type,
-            "binding:vif_details": row.vif_details,
-            "port_security_enabled": row.port_security_enabled,
-            "dns_name": row.dns_name,
-            "dns_assignment": dns_assignment(row.dns_name, addresses, domain),
-            "dns_domain": row.dns_domain,
-            "propagate_uplink_status": row.propagate_uplink_status,
-            "ip_allocation": "immediate",
-            "revision_number": row.revision_number,
-            "created_at": time(row.created_at),
-            "updated_at": time(row.updated_at),
-            "tags": tags.get(row.id, []),
-        }
-        if row.id in trunks:
-            item["trunk_details"] = trunks[row.id]
-        result.append(item)
-    return result
+    items = _SHAPE.items(rows)
+    for item in items:
+        port_id = item["id"]
+        addresses = item["fixed_ips"] = fixed.get(port_id, [])
+        item["security_groups"] = groups.get(port_id, [])
+        item["dns_assignment"] = dns_assignment(item["dns_name"], addresses, domain)
+        item["ip_allocation"] = "immediate"
+        item["tags"] = tags.get(port_id, [])
+        del item["status_reason"]
+        if port_id in trunks:
+            item["trunk_details"] = trunks[port_id]
+    return items
 
 
 def dns_assignment(dns_name: str, addresses: Sequence[Values], domain: str) -> list[Values]:

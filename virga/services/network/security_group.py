@@ -107,6 +107,8 @@ def in_use(tx: Tx, group_id: str) -> bool:
 def update(tx: Tx, context: Context, current: Values, changes: Values) -> None:
     if "name" in changes and changes["name"] != current["name"] and is_default(tx, current["id"]):
         raise SecurityGroupCannotUpdateDefault()
+    if changes.get("name", "").lower() == "default" and current["name"] != "default":
+        raise SecurityGroupDefaultAlreadyExists()
     if changes.get("stateful", current["stateful"]) != current["stateful"] and in_use(tx, current["id"]):
         raise SecurityGroupInUse(id=current["id"])
     change(tx, security_group, current["id"], changes)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Table, insert, select
 from sqlalchemy.engine import Row
 
 from virga.api.resource import UNSET, Values
@@ -33,9 +33,31 @@ def time(us: int) -> str | None:
     return _second(us // 1_000_000)
 
 
+class Shape:
+    """Rows of a table as the beginnings of wire dictionaries, at the speed of ``dict(zip(…))``.
+
+    Attribute access on rows costs a microsecond, and a list has tens of thousands of them.
+    """
+
+    def __init__(self, table: Table, **names: str) -> None:
+        """``names``: column to attribute, where they differ."""
+        self._keys = tuple(names.get(column.name, column.name) for column in table.columns)
+
+    def items(self, rows: Sequence[Row[Any]]) -> list[Values]:
+        result = []
+        for row in rows:
+            item: Values = dict(zip(self._keys, row, strict=True))
+            item["tenant_id"] = item["project_id"]
+            created, updated = item["created_at"], item["updated_at"]
+            item["created_at"] = _second(created // 1_000_000)
+            item["updated_at"] = item["created_at"] if created == updated else _second(updated // 1_000_000)
+            result.append(item)
+        return result
+
+
 def by_ids(tx: Tx, statement: Any, ids: Sequence[str]) -> Sequence[Row[Any]]:
-    """All rows of a statement with a list parameter ``ids``; no ids, no question."""
-    return tx.all(statement, {"ids": ids}) if ids else ()
+    """All rows of a statement that has a condition of ``within``; none for no ids."""
+    return tx.all(statement, {"ids": list(ids)}) if ids else ()
 
 
 def grouped(rows: Iterable[Row[Any]]) -> dict[str, list[Any]]:

@@ -343,7 +343,7 @@ def scope(context: Context) -> ColumnElement[bool]:
     return or_(
         subnet.c.project_id == context.project_id,
         mine,
-        subnet.c.network_id.in_(rbac.granted("network", context, rbac.SHARED)),
+        subnet.c.network_id.in_(rbac.granted("network", context)),
     )
 
 
