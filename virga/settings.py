@@ -118,6 +118,10 @@ class Settings:
         "auto"
     )
     parallel_builds: Annotated[int, "Instances that one host builds at a time."] = 2
+    volume_attach: Annotated[
+        Literal["iscsi", "local"],
+        "How instances reach volumes: over the storage network, or as files of this machine.",
+    ] = "local"
     vif_plugging_seconds: Annotated[int, "How long a build waits for its ports to become active."] = 120
 
     # The lab

@@ -14,12 +14,13 @@ from virga.api.context import Workers
 from virga.contract.messages import Heartbeat
 from virga.db.engine import Database
 from virga.db.tx import Tx
-from virga.desired import load_compute
+from virga.desired import load_compute, load_volume
 from virga.desired.feed import Feed
 from virga.desired.hub import Answer, Hub
 from virga.desired.network_source import NetworkSource
 from virga.desired.report import NETWORK_REPORTS, ReportDesk
 from virga.desired.source import Source
+from virga.services.block_storage import host as volume_host
 from virga.services.compute import host as compute_host
 from virga.services.network import agent as network_agent
 from virga.settings import Settings
@@ -34,17 +35,24 @@ class CloudParts(Protocol):
 
 
 def sources(settings: Settings) -> list[Source]:
-    return [NetworkSource(settings.dns_domain, settings.dhcp_lease_seconds), load_compute.source(settings)]
+    return [
+        NetworkSource(settings.dns_domain, settings.dhcp_lease_seconds),
+        load_compute.source(settings),
+        load_volume.source(),
+    ]
 
 
 def desk() -> ReportDesk:
-    return ReportDesk(NETWORK_REPORTS, {"instance": load_compute.instance_report})
+    return ReportDesk(
+        NETWORK_REPORTS, {"instance": load_compute.instance_report, "volume": load_volume.volume_report}
+    )
 
 
 def take_heartbeat(settings: Settings) -> Callable[[Tx, Heartbeat], None]:
     def take(tx: Tx, beat: Heartbeat) -> None:
         network_agent.heartbeat(tx, settings, beat)
         compute_host.heartbeat(tx, beat, settings)
+        volume_host.heartbeat(tx, beat)
 
     return take
 

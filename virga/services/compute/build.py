@@ -59,9 +59,28 @@ async def build(ctx: AsyncContext, job: ServerJob) -> None:
         return
     if not await _refusable(ctx, job.server_id, _network):
         return
-    if not await volumes.attach_all(ctx, job.server_id):
+    await _with_volumes(ctx, job.server_id)
+
+
+async def _with_volumes(ctx: AsyncContext, server_id: str) -> None:
+    """The last steps: volumes are made and connected, then the host takes over. A target may have to come up first."""
+    problem = await volumes.attach_all(ctx, server_id)
+    if problem:
+        message = f"Build of instance {server_id} aborted: {problem}"
+        await ctx.write(lambda tx: give_up(tx, server_id, message))
+    elif problem is None:
+        await ctx.write(lambda tx: _hand_over(tx, server_id))
+
+
+async def attach(ctx: AsyncContext, job: ServerJob) -> None:
+    """Job ``compute.attach``: a volume can be reached now, by a server that is built or that runs."""
+    row = await ctx.read(lambda tx: server.find(tx, job.server_id))
+    if row is None:
         return
-    await ctx.write(lambda tx: _hand_over(tx, job.server_id))
+    if row.vm_state != states.BUILDING:
+        await volumes.attach(ctx, job)
+    elif row.task_state == "block_device_mapping":
+        await _with_volumes(ctx, job.server_id)
 
 
 async def _refusable(ctx: AsyncContext, server_id: str, step: Callable[[Tx, str], bool]) -> bool:
@@ -140,6 +159,7 @@ def give_up(tx: Tx, server_id: str, message: str) -> None:
         return
     claim.release(tx, server_id)
     port_allocation.release(tx, server_id)
+    volumes.let_go(tx, server_id)
     instance_action.finish_all(tx, server_id, message)
     server.fail(tx, server_id, message, host=None, on_host=False, touch=True)
 
@@ -158,6 +178,7 @@ def failed_on_host(tx: Tx, row: Server, reason: str) -> None:
             else f"Build of instance {row.id} aborted: {reason}"
         )
         port_allocation.release(tx, row.id)
+        volumes.let_go(tx, row.id)
         instance_action.finish_all(tx, row.id, message)
         server.fail(
             tx, row.id, message, host=None, on_host=False, tried_hosts=tried, touch=True, details=reason

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from virga.api.jobs import Job
-from virga.services.compute import action_power, action_shelve, build, resize, server_delete, snapshot
+from virga.services.compute import (
+    action_power,
+    action_shelve,
+    build,
+    resize,
+    server_delete,
+    snapshot,
+    volume_attachment,
+)
 from virga.services.compute.jobs_arguments import ServerJob
 
 JOBS: dict[str, Job] = {
@@ -12,5 +20,7 @@ JOBS: dict[str, Job] = {
     "compute.snapshot": Job(snapshot.job, ServerJob),
     "compute.resize": Job(resize.job, ServerJob),
     "compute.unshelve": Job(action_shelve.unshelve_job, ServerJob),
+    "compute.attach": Job(build.attach, ServerJob),
+    "compute.detach": Job(volume_attachment.detach, ServerJob),
     "compute.delete": Job(server_delete.watch, ServerJob),
 }

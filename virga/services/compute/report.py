@@ -17,6 +17,7 @@ from virga.services.compute import (
     server,
     server_delete,
     states,
+    volumes,
 )
 from virga.services.compute.resize_steps import resized, revert_done, source_gone
 from virga.services.compute.server import Server
@@ -55,6 +56,7 @@ def report(
     elif status == "error":
         _error(tx, row, reason)
     elif status != "building":
+        volumes.seen(tx, row, details or {})
         _alive(tx, row, status, details or {})
 
 

@@ -36,6 +36,7 @@ from virga.services.compute import (
     snapshot,
     usage,
     version,
+    volume_attachment,
 )
 from virga.services.compute.faults import page_not_found
 from virga.services.compute.policies import POLICIES
@@ -61,6 +62,7 @@ RESOURCES = (
     snapshot,
     server_metadata,
     interface,
+    volume_attachment,
     quota_set,
     host_api,
     aggregate,

@@ -106,6 +106,9 @@ def _understand(tx: Tx, req: Request, body: dict[str, Any]) -> Order:
     size = flavor.get(tx, caller, _flavor_id(asked), 400)
     kept = flavor.snapshot(size)
     image = imaging.usable(tx, caller, image_id) if image_id else None
+    if image is not None and (mapped := volumes.from_image(image.properties)):
+        own = [d for d in devices if not (d.source_type == "image" and d.destination_type == "local")]
+        devices = own if any(d.boot_index == 0 for d in own) else [*mapped, *own]
     devices = volumes.check_new(tx, caller, block_device.check(devices, kept), count)
     root = next((d for d in devices if d.boot_index == 0), None)
     from_volume = root is not None and root.is_volume

@@ -1,0 +1,17 @@
+"""The durable jobs of Block Storage by name."""
+
+from __future__ import annotations
+
+from virga.api.jobs import Job
+from virga.services.block_storage import upload, work
+from virga.services.block_storage.jobs_arguments import VolumeJob
+
+JOBS: dict[str, Job] = {
+    "volume.create": Job(work.create, VolumeJob),
+    "volume.delete": Job(work.delete, VolumeJob),
+    "volume.extend": Job(work.extend, VolumeJob),
+    "volume.snapshot_create": Job(work.snapshot_create, VolumeJob),
+    "volume.snapshot_delete": Job(work.snapshot_delete, VolumeJob),
+    "volume.revert": Job(work.revert, VolumeJob),
+    "volume.upload": Job(upload.job, VolumeJob),
+}
