@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import openstack
+import openstack.connection
 import pytest
+from openstack.config.loader import OpenStackConfig
 
 from tests.lib.lab import Lab, running_lab
 
@@ -25,10 +26,16 @@ def lab() -> Iterator[Lab]:
         yield started
 
 
+def _connect(lab: Lab, cloud: str) -> Any:
+    """By the lab's own file: ``openstack.connect`` looks in the usual places only."""
+    config = OpenStackConfig(config_files=[str(lab.clouds_yaml)])
+    return openstack.connection.Connection(config=config.get_one(cloud=cloud))
+
+
 @pytest.fixture(scope="session")
 def admin(lab: Lab) -> Iterator[Any]:
     """openstacksdk, as the administrator."""
-    connection = openstack.connect(cloud="virga", config_files=[str(lab.clouds_yaml)])
+    connection = _connect(lab, "virga")
     yield connection
     connection.close()
 
@@ -36,7 +43,7 @@ def admin(lab: Lab) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def demo(lab: Lab) -> Iterator[Any]:
     """openstacksdk, as the ordinary member."""
-    connection = openstack.connect(cloud="demo", config_files=[str(lab.clouds_yaml)])
+    connection = _connect(lab, "demo")
     yield connection
     connection.close()
 
