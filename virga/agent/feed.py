@@ -76,6 +76,8 @@ class BusFeed:
 
     def call(self, method: str, arguments: Any, result: type[Any], timeout_s: float = 30.0) -> Any:
         """Ask the control plane something and wait for the answer (any thread but the receiving one)."""
+        if self._connection is None:
+            raise CallFailed(f"{method}: not connected to the control plane")
         call_id = str(uuid.uuid4())
         answer = self._waiting[call_id] = _Answer()
         try:

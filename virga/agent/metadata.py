@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not remote or bool(router) == bool(network):
             self._refuse(400, b"the request did not come by a metadata proxy\n")
             return None
-        if not length.isdigit() or int(length) > LONGEST_BODY:
+        if not (length.isascii() and length.isdigit()) or int(length) > LONGEST_BODY:
             self._refuse(413, b"the body is too long\n")
             return None
         return MetadataRequest(

@@ -70,12 +70,12 @@ def layer3(config: AgentConfig, wake: Callable[[], None]) -> Layer3:
         )
     state = Path(config.directory)
     return Layer3(
-        AddressDriver(Announcer()),
-        IptablesDriver(config.facts.iptables),
+        AddressDriver(Announcer(), wake=wake),
+        IptablesDriver(config.facts.iptables, wake=wake, versions=(4, 6) if has_ipv6() else (4,)),
         DnsmasqDriver(state, wake),
         radvd_driver(state, wake),
         haproxy_driver(state, wake),
-        ConntrackDriver(),
+        ConntrackDriver(wake=wake),
     )
 
 
@@ -90,8 +90,13 @@ def layer3_managers(
     routers = RouterManager(
         RouterDrivers(namespaces, links, drivers.addresses, drivers.rules, drivers.radvd, drivers.connections)
     )
-    metadata = MetadataManager(drivers.haproxy, str(metadata_socket(config)))
+    metadata = MetadataManager(drivers.haproxy, str(metadata_socket(config)), has_ipv6())
     return [dhcp, routers, FloatingIpManager(routers), metadata]
+
+
+def has_ipv6() -> bool:
+    """Whether this kernel speaks IPv6 at all."""
+    return Path("/proc/net/if_inet6").exists()
 
 
 def world_searchable(directory: Path) -> bool:

@@ -24,6 +24,8 @@ from virga.contract.items import DhcpHost, DhcpNetwork, DhcpOption, DhcpSubnet, 
 from virga.lib.run import CommandError, Completed, run
 from virga.lib.wait import wait_until
 
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
 V4, V6 = "4a4a4a4a-0000-4000-8000-000000000001", "6a6a6a6a-0000-4000-8000-000000000001"
 DHCP6_CLIENT = Path(dhcp6_client.__file__)
 MAC = "fa:16:3e:00:00:05"

@@ -22,6 +22,8 @@ from virga.agent.render.router_rules import RouterRules, RuleDevice
 from virga.contract.calls import MetadataAnswer, MetadataRequest
 from virga.lib.wait import wait_until
 
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
 
 class ControlPlane:
     """Answers with what it was asked, or not at all."""

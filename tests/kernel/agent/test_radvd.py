@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from pathlib import Path
+
+import pytest
 
 from tests.lib.netns import net, sh
 from virga.agent.drivers.addresses import AddressDriver
@@ -13,6 +16,8 @@ from virga.agent.drivers.radvd import radvd_driver
 from virga.agent.render import radvd
 from virga.contract.items import FixedIp, Router, RouterPort, RouterSubnet
 from virga.lib.wait import wait_until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def router(key: str, prefix: str) -> Router:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from virga.contract.items import (
     RouterSubnet,
 )
 from virga.lib.run import CommandError, Completed, run
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 GATEWAY = "172.24.4.10"
 FLOATING = "172.24.4.20"

@@ -32,8 +32,14 @@ class AddressDriver:
 
     name = "addresses"
 
-    def __init__(self, announce: Announce = lambda namespace, pairs: None, runner: Runner = run) -> None:
+    def __init__(
+        self,
+        announce: Announce = lambda namespace, pairs: None,
+        runner: Runner = run,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
         self._announce = announce
+        self._wake = wake
         self._run = runner
         self._wishes: Wishes[Addressing] = Wishes(self.name)
         self._presence = Presence()
@@ -50,14 +56,17 @@ class AddressDriver:
 
     def resync(self) -> None:
         self._sysctls.clear()
-        self._wishes.mark_stale()
+        self._wishes.doubt()
 
     def apply(self) -> Sequence[Failure]:
         places = {n: (n, [d.name for d in w.devices]) for n, w in self._wishes.wanted.items()}
         for namespace in self._presence.made_again(places):
             self._sysctls.pop(namespace, None)
             self._wishes.mark_stale([namespace])
-        return self._wishes.settle(self._realise, (AddressingError, CommandError))
+        failures = self._wishes.settle(self._realise, (AddressingError, CommandError))
+        if self._wishes.in_doubt:
+            self._wake()
+        return failures
 
     def prune(self) -> Sequence[Failure]:
         """Nothing: addresses and routes go with their device or namespace."""
@@ -101,6 +110,8 @@ class AddressDriver:
         except CommandError as error:
             raise AddressingError(str(error)) from error
         documents = parse_documents(both.stdout)
+        if not documents:
+            raise AddressingError(f"{namespace}: ip says nothing")
         links, four = documents[0], documents[1] if len(documents) > 1 else []
         six_documents = parse_documents(six.stdout)
         routes = parse_routes(four, 4) | parse_routes(six_documents[0] if six_documents else [], 6)

@@ -55,6 +55,7 @@ class ConfiguredDaemonDriver:
     def __init__(self, kind: Kind, wake: Callable[[], None] = lambda: None, runner: Runner = run) -> None:
         self.name = kind.name
         self.kind = kind
+        self._wake = wake
         self._daemons = Daemons(wake, runner)
         self._wishes: Wishes[Configured] = Wishes(kind.name)
         self._presence = Presence()
@@ -76,7 +77,7 @@ class ConfiguredDaemonDriver:
             suffix = self.kind.suffix
             names = [p.name for p in self.kind.directory.iterdir()]
             self._present.update(name.removesuffix(suffix) for name in names if name.endswith(suffix))
-        self._wishes.mark_stale()
+        self._wishes.doubt()
 
     def apply(self) -> Sequence[Failure]:
         self._wishes.mark_stale(self._daemons.ended())
@@ -84,7 +85,10 @@ class ConfiguredDaemonDriver:
         places = {key: (wish.namespace, (wish.device,) if wish.device else ()) for key, wish in wanted}
         self._outdated.update(again := self._presence.made_again(places))
         self._wishes.mark_stale(again)
-        return self._wishes.settle(self._realise, (DaemonError, OSError))
+        failures = self._wishes.settle(self._realise, (DaemonError, OSError))
+        if self._wishes.in_doubt:
+            self._wake()
+        return failures
 
     def prune(self) -> Sequence[Failure]:
         failures = []
@@ -111,7 +115,7 @@ class ConfiguredDaemonDriver:
             elif not self._daemons.is_right(daemon, pid):
                 found.append(Difference(self.name, key, "differs", wanted=" ".join(daemon.argv)))
             path = self.kind.config_file(key)
-            if not path.is_file() or path.read_text() != wish.text:
+            if not path.is_file() or path.read_text(errors="replace") != wish.text:
                 found.append(Difference(self.name, f"{key}/{path.name}", "differs", wanted=wish.text))
         return found
 

@@ -8,7 +8,7 @@ no wanted mapping explains are deleted. An agent without memory does the same, h
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from virga.agent.protocol import Difference, Failure
@@ -105,8 +105,9 @@ class ConntrackDriver:
 
     name = "conntrack"
 
-    def __init__(self, runner: Runner = run) -> None:
+    def __init__(self, runner: Runner = run, wake: Callable[[], None] = lambda: None) -> None:
         self._run = runner
+        self._wake = wake
         self._wishes: Wishes[Mappings] = Wishes(self.name)
 
     def want(self, namespace: str, mappings: Mappings | None) -> None:
@@ -116,10 +117,13 @@ class ConntrackDriver:
         return self._wishes.outcome(namespace)
 
     def resync(self) -> None:
-        self._wishes.mark_stale()
+        self._wishes.doubt()
 
     def apply(self) -> Sequence[Failure]:
-        return self._wishes.settle(self._realise, CommandError)
+        failures = self._wishes.settle(self._realise, CommandError)
+        if self._wishes.in_doubt:
+            self._wake()
+        return failures
 
     def prune(self) -> Sequence[Failure]:
         """Nothing: connections go with their namespace."""

@@ -34,6 +34,7 @@ class DnsmasqDriver:
     def __init__(self, state: Path, wake: Callable[[], None] = lambda: None, runner: Runner = run) -> None:
         self._root = state / "dhcp"
         self._run = runner
+        self._wake = wake
         self._daemons = Daemons(wake, runner)
         self._wishes: Wishes[Dnsmasq] = Wishes(self.name)
         self._presence = Presence()
@@ -55,14 +56,17 @@ class DnsmasqDriver:
     def resync(self) -> None:
         if self._root.is_dir():
             self._present.update(entry.name for entry in self._root.iterdir() if entry.is_dir())
-        self._wishes.mark_stale()
+        self._wishes.doubt()
 
     def apply(self) -> Sequence[Failure]:
         self._wishes.mark_stale(self._daemons.ended())
         places = {key: (wish.namespace, (wish.device,)) for key, wish in self._wishes.wanted.items()}
         self._outdated.update(again := self._presence.made_again(places))
         self._wishes.mark_stale(again)
-        return self._wishes.settle(self._realise, (DaemonError, OSError))
+        failures = self._wishes.settle(self._realise, (DaemonError, OSError))
+        if self._wishes.in_doubt:
+            self._wake()
+        return failures
 
     def prune(self) -> Sequence[Failure]:
         failures = []
@@ -87,7 +91,7 @@ class DnsmasqDriver:
             elif not self._daemons.is_right(self._daemon(key, wish), pid):
                 found.append(Difference(self.name, key, "differs", wanted=" ".join(wish.files.argv)))
             for path, text in self._texts(key, wish):
-                if not path.is_file() or path.read_text() != text:
+                if not path.is_file() or path.read_text(errors="replace") != text:
                     found.append(Difference(self.name, f"{key}/{path.name}", "differs", wanted=text))
         return found
 
@@ -126,7 +130,7 @@ class DnsmasqDriver:
 
     def _stale_leases(self, key: str, wish: Dnsmasq) -> list[leases.Lease]:
         try:
-            text = (self._root / key / "leases").read_text()
+            text = (self._root / key / "leases").read_text(errors="replace")
         except FileNotFoundError:
             return []
         return leases.unjustified(leases.parse(text), wish.files.host)
@@ -134,7 +138,7 @@ class DnsmasqDriver:
     def _forget(self, key: str, gone: list[leases.Lease]) -> None:
         path = self._root / key / "leases"
         if gone:
-            write_if_different(path, leases.without(path.read_text(), gone))
+            write_if_different(path, leases.without(path.read_text(errors="replace"), gone))
 
     def _release(self, wish: Dnsmasq, gone: list[leases.Lease]) -> None:
         """A lease that is not given back keeps its address from the next owner; the next resync tries again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from virga.agent.drivers.presence import Presence
@@ -46,8 +46,16 @@ class IptablesDriver:
 
     name = "iptables"
 
-    def __init__(self, kind: str = "", runner: Runner = run) -> None:
+    def __init__(
+        self,
+        kind: str = "",
+        runner: Runner = run,
+        wake: Callable[[], None] = lambda: None,
+        versions: Sequence[int] = (4, 6),
+    ) -> None:
         self._run = runner
+        self._wake = wake
+        self._versions = versions
         self._families = _families(kind)
         self._wishes: Wishes[RuleSet] = Wishes(self.name)
         self._presence = Presence()
@@ -64,11 +72,14 @@ class IptablesDriver:
         return self._wishes.outcome(namespace)
 
     def resync(self) -> None:
-        self._wishes.mark_stale()
+        self._wishes.doubt()
 
     def apply(self) -> Sequence[Failure]:
         self._wishes.mark_stale(self._presence.made_again({n: (n, ()) for n in self._wishes.wanted}))
-        return self._wishes.settle(self._realise, RulesError)
+        failures = self._wishes.settle(self._realise, RulesError)
+        if self._wishes.in_doubt:
+            self._wake()
+        return failures
 
     def prune(self) -> Sequence[Failure]:
         """Nothing: rules go with their namespace."""
@@ -77,7 +88,7 @@ class IptablesDriver:
     def check(self) -> Sequence[Difference]:
         found = []
         for namespace, rules in sorted(self._wishes.wanted.items()):
-            for version, tables in ((4, rules.v4), (6, rules.v6)):
+            for version, tables in self._tables(rules):
                 try:
                     saved = self._save(namespace, version)
                 except RulesError as error:
@@ -89,8 +100,11 @@ class IptablesDriver:
                 ]
         return found
 
+    def _tables(self, rules: RuleSet) -> list[tuple[int, tuple[Table, ...]]]:
+        return [(v, tables) for v, tables in ((4, rules.v4), (6, rules.v6)) if v in self._versions]
+
     def _realise(self, namespace: str, rules: RuleSet) -> None:
-        for version, tables in ((4, rules.v4), (6, rules.v6)):
+        for version, tables in self._tables(rules):
             saved = self._save(namespace, version)
             wrong = self._wrong(namespace, version, tables, saved)
             if wrong:

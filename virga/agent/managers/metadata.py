@@ -18,7 +18,8 @@ class MetadataManager:
     name = "metadata"
     kinds: tuple[str, ...] = ("router", "dhcp_network")
 
-    def __init__(self, proxies: ConfiguredWishes, socket: str) -> None:
+    def __init__(self, proxies: ConfiguredWishes, socket: str, ipv6: bool = True) -> None:
+        self._ipv6 = ipv6
         self._proxies = proxies
         self._socket = socket
         self._items: dict[str, Router | DhcpNetwork | None] = {}
@@ -35,7 +36,7 @@ class MetadataManager:
     def _configured(self, key: str, item: Router | DhcpNetwork | None) -> Configured | None:
         pid_file = self._proxies.pid_file(key)
         if isinstance(item, Router) and item.admin_state_up:
-            proxy = haproxy.Proxy(haproxy.router_binds(), self._socket, pid_file, router_id=key)
+            proxy = haproxy.Proxy(haproxy.router_binds(self._ipv6), self._socket, pid_file, router_id=key)
             return Configured(router_view.namespace_of(key), haproxy.render(proxy))
         if isinstance(item, DhcpNetwork) and dhcp.serves_metadata(item):
             binds = haproxy.network_binds(item.device_name, dhcp.has_ipv6(item))

@@ -20,9 +20,9 @@ class Proxy:
     network_id: str = ""
 
 
-def router_binds() -> tuple[str, ...]:
-    """The port that the router's rules redirect 169.254.169.254:80 to, in both families."""
-    return (":::9697",)
+def router_binds(ipv6: bool = True) -> tuple[str, ...]:
+    """The port that the router's rules redirect 169.254.169.254:80 to, in both families where there are two."""
+    return (":::9697",) if ipv6 else ("0.0.0.0:9697",)
 
 
 def network_binds(device: str, ipv6: bool) -> tuple[str, ...]:
@@ -51,6 +51,7 @@ defaults
     mode http
     option dontlognull
     option http-server-close
+    option http-buffer-request
     retries                 3
     timeout http-request    30s
     timeout connect         30s
