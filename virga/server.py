@@ -25,7 +25,7 @@ import yaml
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Mount
 from starlette.routing import Route as HttpRoute
 
 from virga import settings as settings_module
@@ -86,7 +86,7 @@ class Cloud:
             rules |= service.policies
         return rules
 
-    def _mounts(self) -> list[Mount | HttpRoute]:
+    def _mounts(self) -> list[BaseRoute]:
         authenticate = importlib.import_module("virga.services.identity.token").authenticator(self.settings)
         mounts: list[Mount | HttpRoute] = []
         for service in self.services:
@@ -94,7 +94,8 @@ class Cloud:
             edge = Edge(service, self.workers, self.policy, authenticate, self.context, public_url)
             # The bare prefix is a URL too: a Mount would redirect it.
             mounts += [HttpRoute(service.prefix, edge), Mount(service.prefix, edge)]
-        return [*mounts, HttpRoute("/", self._front_page)]
+        consoles = importlib.import_module("virga.services.compute.console_proxy").routes(self.context)
+        return [*consoles, *mounts, HttpRoute("/", self._front_page)]
 
     async def _front_page(self, request: HttpRequest) -> JSONResponse:
         """``GET /``: where the services are. Not OpenStack's; also the sign that the cloud is up."""

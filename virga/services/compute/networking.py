@@ -25,7 +25,7 @@ _IDS: Any = bindparam("ids", expanding=True)
 _PORTS = (
     select(
         port.c.id,
-        port.c.device_id,
+        server_port.c.server_id,
         port.c.network_id,
         port.c.mac_address,
         port.c.status,
@@ -33,7 +33,6 @@ _PORTS = (
         network.c.name.label("network_name"),
         network.c.mtu,
         server_port.c.tag,
-        server_port.c.number,
     )
     .join(network, network.c.id == port.c.network_id)
     .join(server_port, server_port.c.port_id == port.c.id)
@@ -44,7 +43,7 @@ _ADDRESSES = (
     select(ip_allocation.c.port_id, ip_allocation.c.subnet_id, ip_allocation.c.ip_address)
     .join(server_port, server_port.c.port_id == ip_allocation.c.port_id)
     .where(server_port.c.server_id.in_(_IDS))
-    .order_by(ip_allocation.c.port_id, ip_allocation.c.position)
+    .order_by(ip_allocation.c.position)
 )
 _GROUPS = (
     select(port_security_group.c.port_id, security_group.c.id, security_group.c.name)
@@ -101,24 +100,15 @@ def vifs_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, list[Vif]]:
     for start in range(0, len(server_ids), BATCH):
         ids = {"ids": list(server_ids[start : start + BATCH])}
         by_port: dict[str, Vif] = {}
-        for row in tx.all(_PORTS, ids):
-            vif = Vif(
-                row.id,
-                row.network_id,
-                row.network_name,
-                row.mac_address,
-                row.status,
-                row.mtu,
-                row.vif_type,
-                row.tag,
-            )
-            by_port[row.id] = vif
-            found.setdefault(row.device_id, []).append(vif)
+        for port_id, server_id, network_id, mac, status, kind, name, mtu, tag in tx.all(_PORTS, ids):
+            vif = Vif(port_id, network_id, name, mac, status, mtu, kind, tag)
+            by_port[port_id] = vif
+            found.setdefault(server_id, []).append(vif)
         if not by_port:
             continue
         floating: dict[tuple[str, str], list[str]] = {}
-        for row in tx.all(_FLOATING, ids):
-            floating.setdefault((row.port_id, row.fixed_ip_address), []).append(row.floating_ip_address)
+        for port_id, fixed, outside in tx.all(_FLOATING, ids):
+            floating.setdefault((port_id, fixed), []).append(outside)
         for port_id, subnet_id, address in tx.all(_ADDRESSES, ids):
             by_port[port_id].fixed_ips.append(Fixed(subnet_id, address, floating.get((port_id, address), [])))
         for port_id, group_id, name in tx.all(_GROUPS, ids):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import select, update
@@ -69,6 +70,7 @@ def fault(tx: Tx, message: str, code: int = 500, details: str = "") -> dict[str,
     return {"code": code, "created": iso_seconds(tx.now), "message": message[:255], "details": details}
 
 
+@lru_cache(4096)
 def host_id(project_id: str, host: str | None) -> str:
     """A host's name as a project may see it: the same for the same host, and no name."""
     if not host:

@@ -106,8 +106,7 @@ def one(tx: Tx, req: Request, row: Server) -> dict[str, Any]:
 
 def full(req: Request, row: Server, found: Belongings, look: Look) -> dict[str, Any]:
     """All that GET shows, but server_groups, which lists do not have."""
-    body = core(req, row, found, look)
-    body["addresses"] = {} if row.vm_state == states.BUILDING else addresses(found.vifs.get(row.id, ()), True)
+    body = core(req, row, found, look, extended=True)
     body["OS-EXT-AZ:availability_zone"] = _zone(row, found)
     body["config_drive"] = row.config_drive
     body["key_name"] = row.key_name
@@ -135,7 +134,9 @@ def full(req: Request, row: Server, found: Belongings, look: Look) -> dict[str, 
     return body
 
 
-def core(req: Request, row: Server, found: Belongings, look: Look) -> dict[str, Any]:
+def core(
+    req: Request, row: Server, found: Belongings, look: Look, *, extended: bool = False
+) -> dict[str, Any]:
     """The fields that the answers to update and rebuild have as well."""
     version = look.version
     status = states.status_of(row.vm_state, row.task_state, row.deleted)
@@ -151,7 +152,9 @@ def core(req: Request, row: Server, found: Belongings, look: Look) -> dict[str, 
         "flavor": flavor(req, row, look),
         "created": iso_seconds(row.created_at),
         "updated": iso_seconds(row.updated_at or row.created_at),
-        "addresses": {} if row.vm_state == states.BUILDING else addresses(found.vifs.get(row.id, ()), False),
+        "addresses": {}
+        if row.vm_state == states.BUILDING
+        else addresses(found.vifs.get(row.id, ()), extended),
         "accessIPv4": row.access_ip_v4 or "",
         "accessIPv6": row.access_ip_v6 or "",
         "links": links(req, "servers", row.id),
