@@ -22,6 +22,7 @@ from tests.lib.l2_world import (
     tcp_in,
 )
 from tests.lib.waiting import eventually
+from virga.sdn.port_flows import link_local
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -205,3 +206,15 @@ def test_connections_of_a_network_that_went_are_forgotten(host: Host) -> None:
     host.control.settle()
     assert host.appctl("dpctl/dump-conntrack").strip() == ""
     assert not [line for line in host.flows() if "dl_dst=fa:16:3e" in line or "dl_vlan=1," in line]
+
+
+def test_ipv6_neighbours_find_one_another_and_obey_their_rules(host: Host) -> None:
+    six = group(*out_all(), tcp_in(3, 22, ethertype="IPv6"))
+    guests = start(host, A, B, groups=(six,))
+    guests.serve(B, 22)
+    guests.serve(B, 23)
+    address = f"{link_local(B.mac)}%eth0"
+    host.sh("sysctl -qw net.ipv6.conf.eth0.accept_dad=0", B.namespace)
+    eventually(lambda: guests.connects(A, address, 22), "IPv6 passes")
+    assert not guests.connects(A, address, 23)
+    assert not guests.connects(A, B.address, 22)

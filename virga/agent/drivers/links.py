@@ -17,7 +17,7 @@ import re
 import socket
 import struct
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -137,6 +137,8 @@ class LinkDriver:
         self._interfaces = interfaces or KernelInterfaces()
         self._wishes: Wishes[Link] = Wishes(self.name)
         self._actual: dict[str, ActualLink] = {}
+        self._made: dict[str, Link] = {}
+        """What devices were made as: the inner end of a pair is not read back."""
 
     def want_veth(
         self, name: str, peer: str, peer_namespace: str | None, mac: str | None = None, mtu: int = 1500
@@ -165,6 +167,7 @@ class LinkDriver:
     def resync(self) -> None:
         """Reads only: all devices of the host; what differs from the wish becomes stale."""
         self._actual = self._read()
+        self._made = {name: link for name, link in self._made.items() if name in self._actual}
         self._wishes.mark_stale(n for n in self._wishes.wanted if not self._fits(n))
 
     def apply(self) -> Sequence[Failure]:
@@ -174,7 +177,13 @@ class LinkDriver:
         failures: list[Failure] = []
         if len(taps) > 1:
             self._make_taps(taps)
-        for name in sorted(stale, key=lambda name: isinstance(self._wishes.wanted[name], Bridge)):
+        failures += self._realise_all([n for n in stale if not isinstance(self._wishes.wanted[n], Bridge)])
+        bridges = [n for n in self._wishes.stale() if isinstance(self._wishes.wanted[n], Bridge)]
+        return [*failures, *self._realise_all(bridges)]
+
+    def _realise_all(self, names: Sequence[str]) -> list[Failure]:
+        failures = []
+        for name in names:
             try:
                 self._realise(name, self._wishes.wanted[name])
             except (CommandError, OSError) as error:
@@ -196,6 +205,7 @@ class LinkDriver:
                 failures.append(Failure(self.name, name, "the device is still there after ip link del"))
             else:
                 self._actual.pop(name, None)
+                self._made.pop(name, None)
         return failures
 
     def check(self) -> Sequence[Difference]:
@@ -204,7 +214,7 @@ class LinkDriver:
         for name, wanted in sorted(self._wishes.wanted.items()):
             if name not in actual:
                 found.append(Difference(self.name, name, "missing", wanted=str(wanted)))
-            elif not _fits(wanted, actual[name], actual):
+            elif not _fits(name, wanted, actual[name], actual):
                 found.append(Difference(self.name, name, "differs", str(wanted), str(actual[name])))
         return [*found, *(Difference(self.name, name, "extra") for name in self._left_over(actual))]
 
@@ -230,17 +240,19 @@ class LinkDriver:
         except CommandError:
             return
         for name, tap in wanted.items():
-            self._actual[name] = ActualLink(tap.kind, tap.mtu, True)
+            self._note(name, tap)
 
     def _fits(self, name: str) -> bool:
         actual = self._actual.get(name)
-        return actual is not None and _fits(self._wishes.wanted[name], actual, self._actual)
+        return actual is not None and _fits(name, self._wishes.wanted[name], actual, self._actual)
 
     def _realise(self, name: str, wanted: Link) -> None:
-        if self._fits(name):
+        made = self._made.get(name, wanted)
+        if self._fits(name) and made == wanted:
+            self._made[name] = wanted
             return
         actual = self._actual.pop(name, None)
-        if actual is not None and not _can_be_changed(wanted, actual):
+        if actual is not None and not (_can_be_changed(wanted, actual) and _is_like(wanted, made)):
             self._run(["ip", "link", "del", "dev", name], check=False)
             actual = None
         if isinstance(wanted, Veth):
@@ -250,12 +262,26 @@ class LinkDriver:
             self._host_end(name, wanted.mtu)
         else:
             self._bridge(name, wanted, fresh=actual is None)
-        self._actual[name] = ActualLink(
-            wanted.kind,
-            wanted.mtu,
-            True,
-            elsewhere=wanted.peer_namespace if isinstance(wanted, Veth) else None,
-        )
+        self._note(name, wanted)
+
+    def _note(self, name: str, wanted: Link) -> None:
+        """What is so now. A device that was made anew is in no bridge: its bridge has work to do."""
+        self._made[name] = wanted
+        elsewhere = wanted.peer_namespace if isinstance(wanted, Veth) else None
+        self._actual[name] = ActualLink(wanted.kind, wanted.mtu, True, elsewhere=elsewhere)
+        if isinstance(wanted, Bridge):
+            for member in wanted.members:
+                self._actual[member] = replace(self._actual[member], master=name)
+            return
+        inner = wanted.peer if isinstance(wanted, Veth) and elsewhere is None else name
+        if inner != name:
+            self._actual[inner] = ActualLink(wanted.kind, wanted.mtu, True)
+        bridges = [n for n, w in self._wishes.wanted.items() if isinstance(w, Bridge)]
+        self._wishes.mark_stale(n for n in bridges if {name, inner} & set(self._members(n)))
+
+    def _members(self, bridge: str) -> Collection[str]:
+        wanted = self._wishes.wanted[bridge]
+        return wanted.members if isinstance(wanted, Bridge) else ()
 
     def _veth(self, name: str, wanted: Veth, *, fresh: bool) -> None:
         passing = f"v{name}"[:15] if wanted.peer_namespace else wanted.peer
@@ -268,11 +294,15 @@ class LinkDriver:
                 self._interfaces.checksum_off(end)
         self._host_end(name, wanted.mtu)
         if not fresh:
-            return
-        if wanted.peer_namespace:
+            self._inner_mtu(wanted)
+        elif wanted.peer_namespace:
             self._batch(f"link set dev {passing} netns {wanted.peer_namespace} name {wanted.peer} up")
         else:
             self._host_end(wanted.peer, wanted.mtu)
+
+    def _inner_mtu(self, wanted: Veth) -> None:
+        command = ["ip", *(["-n", wanted.peer_namespace] if wanted.peer_namespace else [])]
+        self._run([*command, "link", "set", "dev", wanted.peer, "mtu", str(wanted.mtu)])
 
     def _bridge(self, name: str, wanted: Bridge, *, fresh: bool) -> None:
         if fresh:
@@ -310,13 +340,20 @@ def _actual(entry: dict[str, object], namespaces: dict[int, str]) -> ActualLink:
     )
 
 
-def _fits(wanted: Link, actual: ActualLink, others: dict[str, ActualLink]) -> bool:
+def _fits(name: str, wanted: Link, actual: ActualLink, others: dict[str, ActualLink]) -> bool:
     if actual.kind != wanted.kind or not actual.up or actual.mtu != wanted.mtu:
         return False
     if isinstance(wanted, Veth):
         return actual.elsewhere == wanted.peer_namespace
     if isinstance(wanted, Bridge):
-        return all(m in others for m in wanted.members)
+        return all(m in others and others[m].master == name for m in wanted.members)
+    return True
+
+
+def _is_like(wanted: Link, made: Link) -> bool:
+    """Whether one becomes the other by what can be changed: the size of packets, the members of a bridge."""
+    if isinstance(wanted, Veth) and isinstance(made, Veth):
+        return replace(wanted, mtu=0) == replace(made, mtu=0)
     return True
 
 
