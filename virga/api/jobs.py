@@ -102,6 +102,7 @@ class JobRunner:
                 log.exception("job failed", job=row.name, request_id=row.request_id)
                 await self._context.write(lambda tx: _retry_or_forget(tx, row, job.attempts))
             else:
+                log.info("job done", job=row.name, key=row.ordering_key, request_id=row.request_id)
                 await self._context.write(lambda tx: _forget(tx, row.id))
         finally:
             self._busy.pop(row.ordering_key, None)

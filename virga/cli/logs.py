@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -41,13 +42,14 @@ def logs(
     """
     directory = existing_cloud(state_dir).directory / "logs"
     show = _raw if as_json else _pretty
+    story = Story(about, request)
     if following:
         try:
-            follow(directory, list(about), request, show, lines)
+            follow(directory, story, show, lines)
         except KeyboardInterrupt:
             return
         return
-    found = [line for line in merged(directory) if matches(line, about, request)]
+    found = [line for line in merged(directory) if story.has(line)]
     for line in found[-lines:] if lines else found:
         show(line)
 
@@ -85,11 +87,41 @@ def parse(text: str) -> Line | None:
     return line if isinstance(line, dict) else None
 
 
-def matches(line: Line, about: Sequence[str], request: str | None) -> bool:
-    """Whether the line belongs to the request and to everything in ``about``."""
-    if request and request not in (line.get("request_id"), line.get("global_request_id")):
-        return False
-    return all(_mentions(line, word) for word in about)
+class Story:
+    """Chooses the lines that belong to a request and mention everything in ``about``, in order of time.
+
+    Hosts are told what must be so, not who asked for it. So the lines of agents are chosen by the ids of the objects
+    that the request touched, which the control plane logged before.
+    """
+
+    def __init__(self, about: Sequence[str], request: str | None) -> None:
+        self._about, self._request = about, request
+        self._objects: set[str] = set()
+
+    def has(self, line: Line) -> bool:
+        return self._of_request(line) and all(_mentions(line, word) for word in self._about)
+
+    def _of_request(self, line: Line) -> bool:
+        if not self._request:
+            return True
+        if self._request in (line.get("request_id"), line.get("global_request_id")):
+            self._objects |= _ids(line)
+            return True
+        return str(line.get("process", "")).startswith("agent-") and not self._objects.isdisjoint(_ids(line))
+
+
+OTHERS_IDS = ("request_id", "global_request_id", "project_id", "user_id", "domain_id")
+ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def _ids(line: Line) -> set[str]:
+    """Ids of the objects that a line is about."""
+    values = (value for key, value in line.items() if key not in OTHERS_IDS and isinstance(value, str | list))
+    return set(
+        ID.findall(
+            " ".join(value if isinstance(value, str) else " ".join(map(str, value)) for value in values)
+        )
+    )
 
 
 def _mentions(line: Line, word: str) -> bool:
@@ -103,29 +135,26 @@ def _mentions(line: Line, word: str) -> bool:
 
 def follow(
     directory: Path,
-    about: Sequence[str],
-    request: str | None,
+    story: Story | None = None,
     show: Callable[[Line], None] | None = None,
     lines: int | None = None,
 ) -> None:
     """Show the last lines there are, then new ones until interrupted. Rotation loses nothing."""
     show = show or _pretty
     with contextlib.closing(Tails(directory)) as tails:
-        _follow(tails, about, request, show, lines or 20)
+        _follow(tails, story or Story((), None), show, lines or 20)
 
 
-def _follow(
-    tails: Tails, about: Sequence[str], request: str | None, show: Callable[[Line], None], lines: int
-) -> None:
+def _follow(tails: Tails, story: Story, show: Callable[[Line], None], lines: int) -> None:
     from virga.lib.wait import wait_until
 
-    past = [line for line in tails.news() if matches(line, about, request)]
+    past = [line for line in tails.news() if story.has(line)]
     for line in past[-lines:]:
         show(line)
     while True:
         fresh = wait_until(tails.news, 3600.0, TICK_S) or []
         for line in fresh:
-            if matches(line, about, request):
+            if story.has(line):
                 show(line)
 
 

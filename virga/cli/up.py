@@ -116,7 +116,7 @@ def _stay(cloud: Cloud) -> None:
     from virga.cli.logs import follow
 
     try:
-        follow(cloud.directory / "logs", [], None)
+        follow(cloud.directory / "logs")
     except KeyboardInterrupt:
         say("Stopping the cloud")
         cloud.down()

@@ -17,6 +17,7 @@ from sqlalchemy.pool import StaticPool
 
 from virga.db.tx import Tx
 from virga.lib.clock import Clock, now_us
+from virga.lib.log import bind
 
 T = TypeVar("T")
 
@@ -46,12 +47,12 @@ class Database:
 
     def read(self, function: Callable[[Tx], T], request_id: str = "") -> T:
         """Run ``function`` in a transaction that is rolled back: what it saw is one moment."""
-        with self._sessions.reading() as connection:
+        with bind(request_id=request_id), self._sessions.reading() as connection:
             return function(Tx(connection, self.clock(), request_id, writable=False))
 
     def write(self, function: Callable[[Tx], T], request_id: str = "") -> T:
         """Run ``function`` and commit; any exception rolls all of it back, announcements included."""
-        with self._sessions.writing() as connection:
+        with bind(request_id=request_id), self._sessions.writing() as connection:
             tx = Tx(connection, self.clock(), request_id, writable=True)
             result = function(tx)
             announced = tx.flush_outbox()

@@ -19,6 +19,9 @@ from virga.contract.messages import State
 from virga.db.outbox import change
 from virga.db.tx import Tx
 from virga.desired.source import Slot, Source
+from virga.lib.log import log_for
+
+log = log_for("virga.feed")
 
 Key = tuple[str, str]
 """Kind and key of an item."""
@@ -88,7 +91,9 @@ class Feed:
                 if kind in source.touches:
                     source.touched(tx, kind, object_id)
         self.revision = rows[-1].revision
-        return self._settle()
+        news = self._settle()
+        _say_who_learns(rows, news)
+        return news
 
     def _settle(self) -> set[str]:
         news: set[str] = set()
@@ -126,6 +131,18 @@ class Feed:
             return None
         items: list[Any] = [held.items[key] for key in keys]
         return State(epoch=self.epoch, revision=self.revision, items=items, removed=removed)
+
+
+def _say_who_learns(rows: Sequence[Any], news: set[str]) -> None:
+    """One line a request, so that it can be followed from the API to the hosts by the ids of its objects."""
+    if not news:
+        return
+    objects: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.request_id:
+            objects.setdefault(row.request_id, {})[f"{row.kind}/{row.object_id}"] = None
+    for request_id, names in objects.items():
+        log.info("hosts learn of changes", request_id=request_id, objects=list(names), hosts=sorted(news))
 
 
 def _tail(revisions: dict[Key, int], after: int) -> list[Key]:

@@ -58,8 +58,8 @@ def log_for(name: str) -> Log:
 
 @contextmanager
 def bind(**fields: Any) -> Iterator[None]:
-    """Put ``fields`` into every line that this task or thread logs inside the block."""
-    token = _bound.set({**(_bound.get() or {}), **fields})
+    """Put ``fields`` into every line that this task or thread logs inside the block; empty ones say nothing."""
+    token = _bound.set({**(_bound.get() or {}), **{name: value for name, value in fields.items() if value}})
     try:
         yield
     finally:

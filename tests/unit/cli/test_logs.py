@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from virga.cli.logs import Tails, matches, merged
+from virga.cli.logs import Story, Tails, merged
 
 
 def write(path: Path, *lines: dict[str, Any]) -> None:
@@ -28,17 +28,34 @@ def test_files_are_merged_by_time_rotated_ones_included(tmp_path: Path) -> None:
     assert [one["event"] for one in merged(tmp_path)] == ["1", "2", "3", "4", "5"]
 
 
+PORT = "11111111-2222-3333-4444-555555555555"
+OTHER = "99999999-2222-3333-4444-555555555555"
+
+
 def test_a_request_is_followed_through_all_processes() -> None:
-    ours, other = line(1, request_id="req-1", process="server"), line(2, request_id="req-2")
-    assert matches(ours, [], "req-1") and not matches(other, [], "req-1")
+    story = Story((), "req-1")
+    assert not story.has(line(1, process="agent-host1", port_id=PORT)), (
+        "before anything is known of the request"
+    )
+    assert story.has(line(2, process="server", request_id="req-1", project_id=OTHER))
+    assert story.has(line(3, process="server", request_id="req-1", objects=[f"port/{PORT}"]))
+    assert not story.has(line(4, process="server", request_id="req-2", port_id=PORT))
+    assert story.has(line(5, process="agent-host1", event=f"port {PORT} is active"))
+    assert not story.has(line(6, process="agent-host1", port_id=OTHER)), (
+        "a project is not an object of the request"
+    )
+
+
+def matches(one: dict[str, Any], about: list[str]) -> bool:
+    return Story(about, None).has(one)
 
 
 def test_a_host_a_process_and_an_id_can_be_named() -> None:
     one = line(1, process="agent-host1", port_id="aaaaaaaa-bbbb")
-    assert matches(one, ["host1"], None)
-    assert matches(one, ["host1", "aaaaaaaa-bbbb"], None)
-    assert not matches(one, ["host2"], None)
-    assert matches(line(1, event="port aaaaaaaa-bbbb is active"), ["aaaaaaaa"], None)
+    assert matches(one, ["host1"])
+    assert matches(one, ["host1", "aaaaaaaa-bbbb"])
+    assert not matches(one, ["host2"])
+    assert matches(line(1, event="port aaaaaaaa-bbbb is active"), ["aaaaaaaa"])
 
 
 def test_following_gives_every_line_once_over_a_rotation(tmp_path: Path) -> None:

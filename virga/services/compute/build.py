@@ -124,6 +124,7 @@ def _schedule(tx: Tx, server_id: str, settings: Settings) -> bool:
         give_up(tx, server_id, NO_HOST if not row.tried_hosts else _exhausted(row))
         return False
     claim_on(tx, row, chosen.provider_id)
+    log.info("host chosen", server_id=server_id, host=chosen.host)
     instance_action.finish(tx, server_id, "conductor_schedule_and_build_instances")
     instance_action.event(tx, server_id, EVENT, chosen.host)
     zone = row.pinned_availability_zone or chosen.zone
