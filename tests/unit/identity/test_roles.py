@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import insert
 
 from virga.api.faults import Unauthorized
-from virga.db import migrate
 from virga.db.engine import Database
+from virga.db.metadata import metadata
 from virga.db.tx import Tx
 from virga.services.identity import epoch, models
 from virga.services.identity.bootstrap import bootstrap
@@ -31,7 +31,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
     made = Database("sqlite://")
-    migrate.upgrade(made)
+    metadata.create_all(made.engine())
     made.write(lambda tx: bootstrap(tx, settings, "a", "b"))
     yield made
     made.close()
@@ -141,7 +141,7 @@ def test_a_cached_token_learns_of_every_revocation(database: Database, settings:
 def test_a_cached_token_ends_with_its_time(settings: Settings) -> None:
     clock = [1_000_000_000_000_000]
     database = Database("sqlite://", clock=lambda: clock[0])
-    migrate.upgrade(database)
+    metadata.create_all(database.engine())
     database.write(lambda tx: bootstrap(tx, settings, "a", "b"))
     tokens = Tokens(settings)
     text = tokens.issue(database.read(admin_claims))
