@@ -4,18 +4,39 @@ from __future__ import annotations
 
 from virga.api.routing import Route, ServiceApi
 from virga.services.block_storage import (
+    attachment_api,
+    backup,
     message,
+    qos_specs,
+    quota_api,
+    service_api,
     snapshot_api,
+    transfer,
     version,
     volume_action,
     volume_api,
     volume_create,
+    volume_type_api,
 )
 from virga.services.block_storage.faults import Invalid, envelope, page_not_found
 from virga.services.block_storage.policies import POLICIES
 from virga.settings import Settings
 
-RESOURCES = (version, volume_create, volume_api, volume_action, snapshot_api, message)
+RESOURCES = (
+    version,
+    volume_create,
+    volume_api,
+    volume_action,
+    snapshot_api,
+    attachment_api,
+    volume_type_api,
+    qos_specs,
+    transfer,
+    backup,
+    quota_api,
+    service_api,
+    message,
+)
 
 
 def routes(settings: Settings) -> list[Route]:

@@ -14,7 +14,8 @@ from virga.services.block_storage.models import volume_default_type, volume_type
 from virga.services.block_storage.models import volume_type as table
 
 DEFAULT_NAME = "__DEFAULT__"
-SENSITIVE = ("volume_backend_name", "RESKEY:availability_zones", "multiattach")
+VISIBLE = frozenset({"RESKEY:availability_zones", "multiattach", "replication_enabled"})
+"""Extra specs that everybody sees."""
 
 
 def find(tx: Tx, type_id: str | None) -> Row[Any] | None:

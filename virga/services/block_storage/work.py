@@ -13,7 +13,7 @@ from virga.api.context import AsyncContext, CallError
 from virga.contract import calls
 from virga.db.tx import Tx
 from virga.lib.log import log_for
-from virga.services.block_storage import message, snapshot, volume
+from virga.services.block_storage import backup_row, message, snapshot, volume
 from virga.services.block_storage.jobs_arguments import VolumeJob
 from virga.services.image import image as images
 from virga.services.image.store import Store
@@ -52,7 +52,7 @@ async def create(ctx: AsyncContext, job: VolumeJob) -> None:
         reason = str(problem)
         log.warning("volume not made", volume_id=row.id, reason=reason)
         event = "copy_image" if row.image_id else "create"
-        await ctx.write(lambda tx: volume.fail(tx, job.volume_id, "error", event, reason))
+        await ctx.write(lambda tx: _not_made(tx, job.volume_id, event, reason))
         return
     await ctx.write(lambda tx: _made(tx, job.volume_id, facts.path))
 
@@ -74,8 +74,22 @@ def _source(tx: Tx, ctx: AsyncContext, row: Any) -> dict[str, str]:
     return {}
 
 
+def _not_made(tx: Tx, volume_id: str, event: str, reason: str) -> None:
+    row = volume.find(tx, volume_id)
+    volume.fail(tx, volume_id, "error", event, reason)
+    _restored(tx, row)
+
+
+def _restored(tx: Tx, row: Any) -> None:
+    """The backup that the volume came from is free again."""
+    kept = backup_row.find(tx, row.backup_id) if row is not None and row.backup_id else None
+    if kept is not None and kept.status == "restoring":
+        backup_row.save(tx, kept.id, status="available")
+
+
 def _made(tx: Tx, volume_id: str, path: str) -> None:
     row = volume.find(tx, volume_id)
+    _restored(tx, row)
     if row is not None and row.status in ("creating", "downloading"):
         volume.save(tx, volume_id, touch=True, status="available", path=path, launched_at=tx.now)
 
@@ -194,5 +208,31 @@ async def revert(ctx: AsyncContext, job: VolumeJob) -> None:
         volume.save(tx, job.volume_id, status=status)
         if snapshot.find(tx, snapshot_id) is not None:
             snapshot.save(tx, snapshot_id, status="available")
+
+    await ctx.write(done)
+
+
+async def restore(ctx: AsyncContext, job: VolumeJob) -> None:
+    """Job ``volume.restore``: a volume that is there becomes what a backup holds. Its own bytes go first."""
+    backup_id = str(job.extra["backup_id"])
+    row, kept = await ctx.read(lambda tx: (volume.find(tx, job.volume_id), backup_row.find(tx, backup_id)))
+    if row is None or kept is None or row.status != "restoring-backup":
+        return
+    status, path = "available", row.path
+    try:
+        await ctx.call(row.host, "volume.delete", calls.VolumeDelete(volume_id=row.id), CALL_S)
+        source = str(ctx.settings.state_dir / "backups" / backup_id)
+        wish = calls.VolumeCreate(volume_id=row.id, size_gb=row.size, backup_path=source)
+        answer = await ctx.call(row.host, "volume.create", wish, CREATE_S)
+        path = msgspec.json.decode(answer, type=calls.VolumeFacts).path
+    except CallError as problem:
+        log.warning("volume not restored", volume_id=row.id, reason=str(problem))
+        status = "error_restoring"
+
+    def done(tx: Tx) -> None:
+        if volume.find(tx, row.id) is not None:
+            volume.save(tx, row.id, status=status, path=path)
+        if backup_row.find(tx, backup_id) is not None:
+            backup_row.save(tx, backup_id, status="available")
 
     await ctx.write(done)
