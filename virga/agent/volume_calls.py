@@ -13,8 +13,10 @@ from virga.agent.calls import CallError, CallRegistry
 from virga.agent.drivers.qemu_img import DiskError
 from virga.agent.drivers.volume_pool import NoSuchVolume
 from virga.contract import calls
+from virga.lib.wait import wait_until
 
 A = TypeVar("A")
+TARGET_GONE_S = 15.0
 
 
 class Pool(Protocol):
@@ -65,12 +67,16 @@ class VolumeCalls:
         self._pool = pool
         self._targets = targets
 
+    def _once_free(self, volume_id: str) -> None:
+        """Who asks knows that nobody has the volume any more; its target may still be on its way out."""
+        wait_until(lambda: volume_id not in self._targets(), TARGET_GONE_S)
+
     def register(self, registry: CallRegistry) -> None:
         methods: list[tuple[str, type[Any], Callable[[Any], Any]]] = [
             ("volume.create", calls.VolumeCreate, self._pool.create),
             ("volume.show", calls.VolumeShow, lambda call: self._pool.facts(call.volume_id)),
             ("volume.pool", calls.PoolShow, self.pool),
-            ("volume.delete", calls.VolumeDelete, lambda call: self._pool.delete(call.volume_id)),
+            ("volume.delete", calls.VolumeDelete, self.delete),
             ("volume.extend", calls.VolumeExtend, self.extend),
             ("volume.create_snapshot", calls.SnapshotCreate, self.create_snapshot),
             ("volume.delete_snapshot", calls.SnapshotDelete, self.delete_snapshot),
@@ -83,7 +89,12 @@ class VolumeCalls:
     def pool(self, call: calls.PoolShow) -> calls.PoolFacts:
         return msgspec.structs.replace(self._pool.pool(), targets=self._targets())
 
+    def delete(self, call: calls.VolumeDelete) -> None:
+        self._once_free(call.volume_id)
+        self._pool.delete(call.volume_id)
+
     def extend(self, call: calls.VolumeExtend) -> calls.VolumeFacts:
+        self._once_free(call.volume_id)
         return self._pool.extend(call.volume_id, call.size_gb)
 
     def create_snapshot(self, call: calls.SnapshotCreate) -> None:
@@ -93,6 +104,7 @@ class VolumeCalls:
         self._pool.delete_snapshot(call.snapshot_id)
 
     def revert(self, call: calls.SnapshotRevert) -> calls.VolumeFacts:
+        self._once_free(call.volume_id)
         return self._pool.revert(call.volume_id, call.snapshot_id)
 
     def copy_out(self, call: calls.VolumeCopyOut) -> calls.CopyDone:

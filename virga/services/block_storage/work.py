@@ -131,6 +131,7 @@ async def extend(ctx: AsyncContext, job: VolumeJob) -> None:
         return
     try:
         await ctx.call(row.host, "volume.extend", calls.VolumeExtend(volume_id=row.id, size_gb=size), CALL_S)
+        await _show_size(ctx, row, size)
     except CallError as problem:
         reason = str(problem)
         await ctx.write(lambda tx: volume.fail(tx, job.volume_id, "error_extending", "extend", reason))
@@ -141,6 +142,15 @@ async def extend(ctx: AsyncContext, job: VolumeJob) -> None:
             volume.save(tx, job.volume_id, status=row.previous_status or "available", size=size, touch=True)
 
     await ctx.write(done)
+
+
+async def _show_size(ctx: AsyncContext, row: Any, size: int) -> None:
+    """The guests that have the volume see it grow."""
+    attached = await ctx.read(lambda tx: volume.attachments(tx, [row.id])[row.id])
+    for one in attached:
+        if one.status == "attached" and one.server_id and one.host and row.previous_status == "in-use":
+            wish = calls.ResizeDisk(instance_id=one.server_id, volume_id=row.id, size_gb=size)
+            await ctx.call(one.host, "instance.resize_disk", wish, CALL_S)
 
 
 async def snapshot_create(ctx: AsyncContext, job: VolumeJob) -> None:
