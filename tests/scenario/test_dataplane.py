@@ -134,7 +134,7 @@ def test_the_machine_is_on_the_switch_of_its_host(world: World, admin: Any) -> N
 def test_the_address_comes_from_dnsmasq(world: World, admin: Any) -> None:
     port = next(iter(admin.network.ports(device_id=world.web.id)))
     address = port.fixed_ips[0]["ip_address"]
-    line = world.lab.on("host1", "ps -eo args | grep '^dnsmasq'")
+    line = world.lab.on("host1", f"ps -ww -eo args | grep -- '--dhcp-hostsfile=.*{world.net1.id}'")
     hosts = re.search(rf"--dhcp-hostsfile=(\S*{world.net1.id}/host)", line)
     assert hosts is not None
     entry = world.lab.on("host1", f"grep {port.mac_address} {hosts[1]}")
@@ -214,7 +214,7 @@ def test_removing_a_floating_ip_ends_its_connections(world: World, demo: Any) ->
         assert demo.network.get_ip(world.floating_id).status == "DOWN"
     finally:
         session.kill()
-        session.wait()
+        session.communicate()
         demo.network.update_ip(world.floating_id, port_id=port.id)
     wait_for("the address answers again", lambda: answers_on(world.floating, 22))
     wait_for("its status says so", lambda: demo.network.get_ip(world.floating_id).status == "ACTIVE")

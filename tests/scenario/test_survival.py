@@ -43,7 +43,7 @@ def pair(lab: Lab, demo: Any) -> Iterator[tuple[str, str, str]]:
         demo.network.add_interface_to_router(router, subnet_id=subnet.id)
         networks.append((network, subnet))
         ports.append(demo.network.create_port(network_id=network.id, security_groups=[group.id]))
-    flavor = demo.compute.find_flavor("ns.tiny")
+    flavor = demo.compute.find_flavor("ns.nano")
     image = demo.image.find_image("tiny")
     for number, port in enumerate(ports):
         server = demo.compute.create_server(
