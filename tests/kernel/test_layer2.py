@@ -22,6 +22,7 @@ from tests.lib.l2_world import (
     tcp_in,
 )
 from tests.lib.waiting import eventually
+from virga.contract.items import Network
 from virga.sdn.port_flows import link_local
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -165,9 +166,7 @@ def test_flows_are_back_at_once_after_a_restart_of_the_switch(host: Host) -> Non
 
 
 def test_a_port_without_device_or_bridge_says_so(host: Host) -> None:
-    lost = NETWORK.__class__(
-        key=numbered("d", 1), network_type="vlan", physical_network="nowhere", segmentation_id=5
-    )
+    lost = Network(key=numbered("d", 1), network_type="vlan", physical_network="nowhere", segmentation_id=5)
     guest = Guest(5, network_id=lost.key)
     host.control.put(lost, WEB, *guest.items)
     report = host.control.wait_status(guest.port, "ERROR")
@@ -218,3 +217,21 @@ def test_ipv6_neighbours_find_one_another_and_obey_their_rules(host: Host) -> No
     eventually(lambda: guests.connects(A, address, 22), "IPv6 passes")
     assert not guests.connects(A, address, 23)
     assert not guests.connects(A, B.address, 22)
+
+
+def test_the_switch_database_may_restart(host: Host) -> None:
+    guests = start(host, A)
+    host.ovsdb.kill()
+    host.ovsdb.wait()
+    host.start_ovsdb()
+    host.control.put(*B.items, B.member())
+    guests.up(B)
+    guests.serve(B, 22)
+    eventually(lambda: guests.connects(A, B.address, 22), "traffic passes")
+
+
+def test_a_host_without_tunnels_says_so(host: Host) -> None:
+    overlay = Network(key=numbered("d", 9), network_type="vxlan", segmentation_id=77)
+    guest = Guest(7, network_id=overlay.key)
+    host.control.put(overlay, WEB, *guest.items)
+    assert "vxlan" in host.control.wait_status(guest.port, "ERROR").reason

@@ -123,10 +123,17 @@ class Host:
         subprocess.run(
             ["ovsdb-tool", "create", database, "/usr/share/openvswitch/vswitch.ovsschema"], check=True
         )
-        self.start(
+        self.start_ovsdb()
+        eventually(lambda: (directory / "db.sock").exists(), "ovsdb-server listens")
+        self.vsctl("--no-wait", "init")
+        self.start_vswitchd()
+
+    def start_ovsdb(self) -> None:
+        directory = self.ovs
+        self.ovsdb = self.start(
             [
                 "ovsdb-server",
-                str(database),
+                str(directory / "conf.db"),
                 f"--remote=punix:{directory}/db.sock",
                 f"--unixctl={directory}/ovsdb.ctl",
                 f"--log-file={directory}/ovsdb.log",
@@ -134,9 +141,6 @@ class Host:
             ],
             stderr=subprocess.DEVNULL,
         )
-        eventually(lambda: (directory / "db.sock").exists(), "ovsdb-server listens")
-        self.vsctl("--no-wait", "init")
-        self.start_vswitchd()
 
     # -- the agent ---------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ log = log_for(__name__)
 
 MARK = "virga"
 PROTOCOLS = ["OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15"]
-OFPORT_WAIT_S = 8.0
+OFPORT_WAIT_S = 4.0
 MAX_OFPORT = 0xFEFF
 COLUMNS = {
     "Open_vSwitch": ["bridges", "next_cfg", "cur_cfg"],

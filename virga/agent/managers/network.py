@@ -28,6 +28,7 @@ log = log_for(__name__)
 
 Listener = Callable[[str], None]
 DEVICE_NAME_MAX = 15
+TUNNELS = ("vxlan", "geneve", "gre")
 
 
 def patch_names(bridge: str) -> tuple[str, str]:
@@ -86,6 +87,8 @@ class NetworkManager:
         network = self._networks[network_id]
         if network.physical_network and network.physical_network not in self._config.bridge_mappings:
             return f"no bridge of this host is mapped to physical network {network.physical_network}"
+        if network.network_type in TUNNELS and network.network_type not in self._config.tunnel_types:
+            return f"this host builds no {network.network_type} tunnels"
         return ""
 
     def set_flooded(self, network_id: str, flooded: bool) -> None:
