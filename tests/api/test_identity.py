@@ -252,6 +252,35 @@ def test_a_trust_lends_roles_for_some_uses(cloud: RunningCloud, admin: httpx.Cli
     assert httpx.get(f"{cloud.url}{V3}/auth/catalog", headers=headers).status_code == 401
 
 
+def test_a_lent_token_is_not_exchanged(cloud: RunningCloud) -> None:
+    system = cloud.authenticate(cloud.account("admin"), {"system": {"all": True}}).headers["x-subject-token"]
+
+    def exchange(scope: Any) -> httpx.Response:
+        identity = {"methods": ["token"], "token": {"id": system}}
+        return httpx.post(
+            f"{cloud.url}{V3}/auth/tokens", json={"auth": {"identity": identity, "scope": scope}}
+        )
+
+    refused = exchange({"project": {"name": "admin", "domain": {"id": "default"}}})
+    assert refused.status_code == 403
+    assert "Using a system-scoped token" in refused.json()["error"]["message"]
+    assert exchange({"system": {"all": True}}).status_code == 201
+
+
+def test_rules_about_several_factors_are_kept(cloud: RunningCloud, admin: httpx.Client) -> None:
+    user = make(
+        admin,
+        "user",
+        name=name("user"),
+        password="secret",
+        options={"multi_factor_auth_rules": [["password", "application_credential"]]},
+    )
+    assert token_for(cloud, user, "secret").status_code == 401
+    options = {"user": {"options": {"multi_factor_auth_rules": [["password"]]}}}
+    assert admin.patch(f"{V3}/users/{user['id']}", json=options).status_code == 200
+    assert token_for(cloud, user, "secret").status_code == 201
+
+
 def test_tokens_outlive_a_rotation_of_keys(cloud: RunningCloud) -> None:
     token = cloud.authenticate(cloud.account("demo")).headers["x-subject-token"]
     for _ in range(4):

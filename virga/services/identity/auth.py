@@ -20,7 +20,7 @@ from virga.services.identity.catalog import catalog
 from virga.services.identity.effective import Scope
 from virga.services.identity.faults import ResourceNotFound, TokenNotFound, expecting, unauthenticated
 from virga.services.identity.listing import collection
-from virga.services.identity.login import Proof, find_domain, prove
+from virga.services.identity.login import METHODS, Proof, find_domain, prove
 from virga.services.identity.models import access_rule, password, project, trust, user
 from virga.services.identity.project_tag import tags_of
 from virga.services.identity.token import Claims, Subject, Tokens, new_audit_id, resolve
@@ -31,8 +31,8 @@ async def create(tokens: Tokens, ctx: AsyncContext, req: Request) -> Response:
     auth = req.body.get("auth") if isinstance(req.body, Mapping) else None
     check_auth(auth)
     assert isinstance(auth, Mapping)
-    proofs = await prove(tokens, ctx, auth["identity"])
     wanted = auth.get("scope")
+    proofs = await prove(tokens, ctx, auth["identity"], wanted)
     trust_id = _trust_id(wanted)
     issue = _Issue(tokens, proofs, wanted, trust_id)
     subject = await (ctx.write(issue.run) if trust_id else ctx.read(issue.run))
@@ -71,6 +71,7 @@ class _Issue:
             (p.application_credential_id for p in self.proofs if p.application_credential_id), None
         )
         methods = tuple(dict.fromkeys(name for proof in self.proofs for name in proof.methods))
+        self._check_factors(tx, set(methods))
         claims = Claims(
             methods,
             self.user_id,
@@ -87,12 +88,19 @@ class _Issue:
         except TokenNotFound:
             raise unauthenticated() from None
 
+    def _check_factors(self, tx: Tx, methods: set[str]) -> None:
+        """A user may have to prove himself by several methods: one of the rules must be met in full."""
+        options = tx.scalar(select(user.c.options).where(user.c.id == self.user_id)) or {}
+        if not options.get("multi_factor_auth_enabled", True):
+            return
+        rules = [METHODS.intersection(rule) for rule in options.get("multi_factor_auth_rules") or ()]
+        if any(rules) and not any(rule and rule <= methods for rule in rules):
+            raise unauthenticated()
+
     def _scope(self, tx: Tx) -> Scope:
         bound = next((proof.project_id for proof in self.proofs if proof.project_id), None)
         if bound is not None:
             return self._bound_scope(tx, bound)
-        if any(proof.is_trusted for proof in self.proofs):
-            raise Forbidden("You are not authorized to perform the requested action.")
         if self.trust_id is not None:
             return self._use_trust(tx, self.trust_id)
         wanted = self.wanted

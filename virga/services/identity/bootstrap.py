@@ -59,6 +59,7 @@ def bootstrap(tx: Tx, settings: Settings, admin_password: str, demo_password: st
     _once(tx, models.region, {"id": settings.region}, {"description": "", "extra": {}})
     for offer in OFFERS:
         _endpoints(tx, settings, _service(tx, offer), offer)
+    epoch.forget_revocations(tx, settings.token_seconds + settings.token_grace_seconds)
     epoch.advance(tx)
 
 

@@ -6,7 +6,7 @@ was disabled, no role was taken away and nothing was revoked, so one tiny query 
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from virga.db.tx import Tx
 from virga.services.identity.models import epoch, revocation
@@ -35,6 +35,11 @@ def revoke(tx: Tx, *subjects: str) -> None:
             [{"subject": subject, "issued_before": tx.now, "revoked_at": tx.now} for subject in subjects],
         )
     advance(tx)
+
+
+def forget_revocations(tx: Tx, needed_s: int) -> None:
+    """Drop what is older than any token that could still be shown."""
+    tx.execute(delete(revocation).where(revocation.c.revoked_at < tx.now - needed_s * 1_000_000))
 
 
 def is_revoked(tx: Tx, subjects: list[str], issued_at: int) -> bool:

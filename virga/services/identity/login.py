@@ -16,10 +16,10 @@ from virga.api.context import AsyncContext
 from virga.api.faults import Unauthorized
 from virga.db.tx import Tx
 from virga.services.identity import password as hashing
-from virga.services.identity.faults import ResourceNotFound, expecting, unauthenticated
+from virga.services.identity.faults import ForbiddenAction, ResourceNotFound, expecting, unauthenticated
 from virga.services.identity.models import application_credential, project, user
 from virga.services.identity.models import password as password_table
-from virga.services.identity.token import Tokens
+from virga.services.identity.token import Claims, Tokens
 
 METHODS = frozenset({"password", "token", "application_credential"})
 
@@ -35,8 +35,6 @@ class Proof:
     project_id: str | None = None
     """The only project that the proof may be used for."""
     application_credential_id: str | None = None
-    is_trusted: bool = False
-    """The proof came through a trust: it may not be scoped anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Candidate:
     failed_at: int | None
 
 
-async def prove(tokens: Tokens, ctx: AsyncContext, identity: Mapping[str, Any]) -> list[Proof]:
+async def prove(tokens: Tokens, ctx: AsyncContext, identity: Mapping[str, Any], wanted: Any) -> list[Proof]:
     """A proof for each method named, all of the same user. Raises Unauthorized."""
     proofs = []
     for name in identity["methods"]:
@@ -64,7 +62,7 @@ async def prove(tokens: Tokens, ctx: AsyncContext, identity: Mapping[str, Any]) 
         if name == "password":
             proofs.append(await _by_password(ctx, data))
         elif name == "token":
-            proofs.append(await _by_token(tokens, ctx, data))
+            proofs.append(await _by_token(tokens, ctx, data, wanted))
         else:
             proofs.append(await _by_application_credential(ctx, data))
     if not proofs or len({proof.user_id for proof in proofs}) != 1:
@@ -72,21 +70,29 @@ async def prove(tokens: Tokens, ctx: AsyncContext, identity: Mapping[str, Any]) 
     return proofs
 
 
-async def _by_token(tokens: Tokens, ctx: AsyncContext, data: Mapping[str, Any]) -> Proof:
+async def _by_token(tokens: Tokens, ctx: AsyncContext, data: Mapping[str, Any], wanted: Any) -> Proof:
     if "id" not in data:
         raise expecting("id", "token")
     subject = await ctx.read(lambda tx: tokens.subject(tx, str(data["id"])))
     claims = subject.claims
+    _check_exchange(claims, wanted)
     methods = tuple(dict.fromkeys(("token", *claims.methods)))
-    return Proof(
-        claims.user_id,
-        methods,
-        claims.expires_at,
-        claims.audit_ids[-1],
-        claims.scope_id if claims.application_credential_id else None,
-        claims.application_credential_id,
-        claims.trust_id is not None,
-    )
+    return Proof(claims.user_id, methods, claims.expires_at, claims.audit_ids[-1])
+
+
+def _check_exchange(claims: Claims, wanted: Any) -> None:
+    """A token that was lent, or is of the system, is not exchanged for another one: it could only gain."""
+    if claims.trust_id:
+        raise ForbiddenAction(
+            "Using trust-scoped token to create another token. Create a new trust-scoped token instead"
+        )
+    if claims.application_credential_id:
+        raise ForbiddenAction("Using a delegated token to create another token is not allowed.")
+    narrower = isinstance(wanted, Mapping) and ("project" in wanted or "domain" in wanted)
+    if claims.scope_kind == "system" and narrower:
+        raise ForbiddenAction(
+            "Using a system-scoped token to create a project-scoped or domain-scoped token is not allowed."
+        )
 
 
 async def _by_password(ctx: AsyncContext, data: Mapping[str, Any]) -> Proof:
