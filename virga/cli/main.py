@@ -14,6 +14,7 @@ COMMANDS = {
     "logs": "virga.cli.logs",
     "hosts": "virga.cli.hosts",
     "host": "virga.cli.host",
+    "console": "virga.cli.console",
     "doctor": "virga.cli.doctor",
     "config": "virga.cli.config",
     "keys": "virga.cli.keys",

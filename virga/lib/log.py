@@ -160,7 +160,14 @@ def _install(handler: logging.Handler, process: str, level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("virga").setLevel(level.upper())
-    for noisy in ("uvicorn.access", "asyncio", "sqlalchemy.engine", "ovs", "alembic.runtime.plugins"):
+    for noisy in (
+        "uvicorn.access",
+        "uvicorn.error",
+        "asyncio",
+        "sqlalchemy.engine",
+        "ovs",
+        "alembic.runtime.plugins",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
