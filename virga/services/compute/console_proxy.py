@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -18,6 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from virga.api.context import AsyncContext, CallError
 from virga.contract.calls import ConsoleAddress, ConsoleTarget
+from virga.lib.ids import new_uuid
 from virga.lib.log import log_for
 from virga.services.compute import console
 
@@ -37,14 +40,15 @@ def routes(make_context: MakeContext) -> list[BaseRoute]:
         return HTMLResponse(PAGE.read_text())
 
     async def websocket(socket: WebSocket) -> None:
-        await _serve(socket, make_context("", "console"))
+        # A name of its own: calls of one id get one answer, and it must not be that of another console.
+        await _serve(socket, make_context("", f"console-{new_uuid()}"))
 
     return [Route(f"{PREFIX}/vnc.html", page), WebSocketRoute(f"{PREFIX}/websocket", websocket)]
 
 
 async def _serve(socket: WebSocket, ctx: AsyncContext) -> None:
     token = socket.query_params.get("token", "")
-    found = await ctx.read(lambda tx: console.redeem(tx, token))
+    found = await ctx.read(lambda tx: console.redeem(tx, token)) if _same_origin(socket) else None
     if found is None:
         # Closed before it was accepted: the client sees 403.
         await socket.close(1008)
@@ -53,7 +57,8 @@ async def _serve(socket: WebSocket, ctx: AsyncContext) -> None:
     try:
         raw = await ctx.call(found.host, "instance.console_target", asked)
         address = msgspec.json.decode(raw, type=ConsoleAddress)
-        reader, writer = await asyncio.open_unix_connection(address.path)
+        with _short_name(Path(address.path)) as name:
+            reader, writer = await asyncio.open_unix_connection(name)
     except (CallError, OSError) as problem:
         log.warning("console not reachable", server_id=found.server_id, reason=str(problem))
         await socket.close(1011)
@@ -61,6 +66,22 @@ async def _serve(socket: WebSocket, ctx: AsyncContext) -> None:
     wanted = socket.scope.get("subprotocols", [])
     await socket.accept("binary" if "binary" in wanted else None)
     await _both_ways(socket, reader, writer)
+
+
+def _same_origin(socket: WebSocket) -> bool:
+    """A page of somebody else must not use a token that it got hold of in a user's browser."""
+    origin = socket.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
+
+
+@contextlib.contextmanager
+def _short_name(path: Path) -> Iterator[str]:
+    """By way of the directory's descriptor: the whole path may be too long for a socket address."""
+    directory = os.open(path.parent, os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
 
 
 async def _both_ways(socket: WebSocket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
