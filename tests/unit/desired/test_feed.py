@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.lib.network import NetworkCloud
 from virga.contract import items
@@ -114,3 +116,66 @@ def test_an_agent_of_another_epoch_gets_everything(cloud: NetworkCloud, feed: Fe
     assert state is not None and state.full
     assert len(state.items) == 4
     assert feed.since("host2", feed.epoch, feed.revision) is None
+
+
+class Walk:
+    """A random life of a small cloud."""
+
+    def __init__(self, cloud: NetworkCloud) -> None:
+        self.cloud = cloud
+        self.network = a_network(cloud)
+        self.group = cloud.post("alice", "/security-groups", {"security_group": {"name": "g"}})["id"]
+        self.ports: list[str] = []
+
+    def step(self, kind: int, which: int) -> None:
+        acts = (self.add, self.add, self.remove, self.move, self.regroup, self.rule, self.rename, self.dhcp)
+        acts[kind % len(acts)](which)
+
+    def add(self, which: int) -> None:
+        self.ports.append(a_port(self.cloud, self.network, f"host{which % 2 + 1}")["id"])
+
+    def remove(self, which: int) -> None:
+        if self.ports:
+            self.cloud.delete("admin", f"/ports/{self.ports.pop(which % len(self.ports))}")
+
+    def _put(self, which: int, body: dict[str, Any]) -> None:
+        if self.ports:
+            self.cloud.put("admin", f"/ports/{self.ports[which % len(self.ports)]}", {"port": body})
+
+    def move(self, which: int) -> None:
+        self._put(which, {"binding:host_id": ("host1", "host2", "")[which % 3]})
+
+    def regroup(self, which: int) -> None:
+        self._put(which, {"security_groups": [self.group] if which % 2 else []})
+
+    def rename(self, which: int) -> None:
+        self._put(which, {"dns_name": f"vm{which}"})
+
+    def rule(self, which: int) -> None:
+        body = {"security_group_id": self.group, "direction": "ingress", "protocol": "tcp"}
+        body |= {"port_range_min": which + 1, "port_range_max": which + 1, "remote_group_id": self.group}
+        self.cloud.request("alice", "POST", "/security-group-rules", {"security_group_rule": body})
+
+    def dhcp(self, which: int) -> None:
+        (subnet,) = self.cloud.get("alice", "/subnets")
+        self.cloud.put("alice", f"/subnets/{subnet['id']}", {"subnet": {"enable_dhcp": bool(which % 2)}})
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 9), st.booleans()), max_size=14))
+def test_following_changes_ends_where_reading_everything_ends(steps: list[tuple[int, int, bool]]) -> None:
+    cloud = NetworkCloud()
+    cloud.host("host1")
+    cloud.host("host2", "network")
+    try:
+        feed = a_feed()
+        cloud.database.read(feed.start)
+        walk = Walk(cloud)
+        for kind, which, look in steps:
+            walk.step(kind, which)
+            if look:
+                refresh(cloud, feed)
+        refresh(cloud, feed)
+        assert_same_as_rebuilt(cloud, feed)
+    finally:
+        cloud.close()
