@@ -53,7 +53,15 @@ class Collection:
         return f"{self.prefix}/{self.path or self.resource.collection.replace('_', '-')}"
 
     def routes(self) -> list[Route]:
-        resource, url = self.resource, self.url
+        """Neutron takes hyphens and underscores in a collection's name for the same."""
+        return [route for url in dict.fromkeys((self.url, self._twin())) for route in self._routes(url)]
+
+    def _twin(self) -> str:
+        head, _, last = self.url.rpartition("/")
+        return f"{head}/{last.replace('-', '_') if '-' in last else last.replace('_', '-')}"
+
+    def _routes(self, url: str) -> list[Route]:
+        resource = self.resource
         one = url + "/{id}"
         found = [
             Route("GET", url, self.index, AUTHENTICATED),

@@ -103,6 +103,8 @@ class Resource:
     """Called when tags or other things beside the columns changed."""
     within: ColumnElement[bool] | None = None
     """Holds for all rows whoever asks: those of one parent object."""
+    shy: bool = False
+    """Whoever may not change an object is told that there is none, even if it is shared with them."""
     bulk: bool = True
     wire_name: str | None = None
     """Key of the body, when policies use another name."""
@@ -291,7 +293,7 @@ def authorize_change(
     try:
         authorize(context, rules_for(context.policy, action, resource.name, changes), target)
     except Forbidden:
-        if not context.policy.allows(context.caller, f"get_{resource.name}", target):
+        if resource.shy or not context.policy.allows(context.caller, f"get_{resource.name}", target):
             raise resource.not_found(str(current.get("id"))) from None
         raise
 

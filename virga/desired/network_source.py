@@ -200,7 +200,8 @@ class NetworkSource:
             self._mark(self.ports[dhcp_id].host, "dhcp_host", fact.id)
         if fact.device_owner == "network:dhcp":
             self._mark(fact.host, "dhcp_network", fact.network_id)
-            for port_id in self._ports_of.get(fact.network_id, ()):
+            # Its own entry too: when it goes, it is no longer among the ports of the network.
+            for port_id in (fact.id, *self._ports_of.get(fact.network_id, ())):
                 self._mark(fact.host, "dhcp_host", port_id)
         if fact.is_router:
             self._mark_router(fact.device_id)

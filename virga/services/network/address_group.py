@@ -111,6 +111,13 @@ def remove_addresses(tx: Tx, current: Values, addresses: Sequence[str]) -> None:
     tx.execute(delete(table).where(table.c.address_group_id == current["id"], table.c.address.in_(addresses)))
 
 
+def _bare(value: Any) -> Any:
+    """What is to be removed may be an address without its length."""
+    if not isinstance(value, list):
+        return value
+    return [f"{v}/{128 if ':' in v else 32}" if isinstance(v, str) and "/" not in v else v for v in value]
+
+
 def actions(make_context: MakeContext) -> list[Route]:
     def serve(act: Callable[[Tx, Values, Sequence[str]], None]) -> Callable[[Tx, Request], Any]:
         def handler(tx: Tx, req: Request) -> Any:
@@ -118,7 +125,8 @@ def actions(make_context: MakeContext) -> list[Route]:
             if not isinstance(req.body, dict) or "addresses" not in req.body:
                 raise faults.BadRequest(resource="address_groups", reason="Missing addresses in request body")
             try:
-                addresses = group_addresses(req.body["addresses"])
+                asked = req.body["addresses"]
+                addresses = group_addresses(_bare(asked) if act is remove_addresses else asked)
             except Invalid as problem:
                 raise faults.InvalidInput(reason=str(problem)) from None
             current = RESOURCE.find(tx, context, req["id"])
@@ -152,4 +160,5 @@ RESOURCE = Resource(
     scope=rbac.visible("address_group", address_group),
     filters={"shared": rbac.shared_filter("address_group", address_group)},
     quota="address_group",
+    shy=True,
 )

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Row
 from virga.api.policy import Policy
 from virga.api.request import Caller
 from virga.api.resource import Attribute, Context, Resource, Values
-from virga.api.validators import boolean, text
+from virga.api.validators import boolean, or_none, text
 from virga.contract.messages import Heartbeat
 from virga.db.tx import Tx
 from virga.lib.clock import to_datetime
@@ -145,7 +145,7 @@ RESOURCE = Resource(
         Attribute("heartbeat_timestamp"),
         Attribute("alive"),
         Attribute("configurations"),
-        Attribute("description", text(), put=True),
+        Attribute("description", or_none(text()), put=True),
         Attribute("availability_zone"),
         Attribute("resources_synced"),
     ),

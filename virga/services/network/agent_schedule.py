@@ -95,7 +95,7 @@ def add_network(tx: Tx, context: Context, req: Request) -> Any:
     if row.host in dhcp.hosts(tx, network_id):
         raise NetworkHostedByDHCPAgent(network_id=network_id, agent_id=row.id)
     dhcp.add_host(tx, context, network_id, row.host)
-    return None
+    return Response(201, b"null")
 
 
 def remove_network(tx: Tx, context: Context, req: Request) -> Any:
@@ -118,7 +118,7 @@ def add_router(tx: Tx, context: Context, req: Request) -> Any:
         raise RouterHostedByL3Agent(router_id=router_id, agent_id=other.id if other else host)
     if not host:
         router.move(tx, context, router_id, row.host)
-    return None
+    return Response(201, b"null")
 
 
 def remove_router(tx: Tx, context: Context, req: Request) -> Any:

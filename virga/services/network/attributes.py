@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from virga.api.resource import REQUIRED, UNSET, Attribute
@@ -72,6 +73,20 @@ def segments(value: Any) -> Any:
     return value
 
 
+def ip_version(value: Any) -> int:
+    return int(one_of([4, 6])(integer(value)))
+
+
+def prefix(value: Any) -> str:
+    """A range of a pool; host bits go."""
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        return str(ipaddress.ip_network(value, strict=False))
+    except ValueError:
+        raise Invalid(f"'{value}' is not a valid IP subnet") from None
+
+
 NETWORK = (
     *STANDARD,
     TAGS,
@@ -99,7 +114,7 @@ SUBNET = (
     *STANDARD,
     TAGS,
     once("network_id", uuid, default=REQUIRED),
-    once("ip_version", one_of([4, 6]), default=REQUIRED),
+    once("ip_version", ip_version, default=REQUIRED),
     once("cidr", or_none(cidr), default=UNSET),
     once("subnetpool_id", or_none(anything), default=UNSET),
     once("prefixlen", between(0, None), default=UNSET),
@@ -141,8 +156,6 @@ def address_pairs(value: Any) -> list[dict[str, str]]:
 
 
 def _pair_address(value: Any) -> str:
-    import ipaddress
-
     try:
         if not isinstance(value, str):
             raise ValueError
@@ -218,7 +231,7 @@ PORT = (
 SUBNETPOOL = (
     *STANDARD,
     TAGS,
-    both("prefixes", list_of(cidr), default=REQUIRED),
+    both("prefixes", list_of(prefix), default=REQUIRED),
     both("default_quota", or_none(between(0, None)), default=None),
     Attribute("ip_version"),
     both("default_prefixlen", between(0, None), default=UNSET),
@@ -234,6 +247,6 @@ ADDRESS_SCOPE = (
     PROJECT,
     Attribute("tenant_id", column="project_id"),
     NAME,
-    once("ip_version", one_of([4, 6]), default=REQUIRED),
+    once("ip_version", ip_version, default=REQUIRED),
     SHARED,
 )

@@ -147,6 +147,7 @@ def routes(make_context: MakeContext) -> list[Route]:
         ("/v2.0/network-ip-availabilities", "get_network_ip_availability", ip_availability),
         ("/v2.0/network-ip-availabilities/{id}", "get_network_ip_availability", one_ip_availability),
         ("/v2.0/floatingip_pools", "get_floatingip_pool", floatingip_pools),
+        ("/v2.0/floatingip-pools", "get_floatingip_pool", floatingip_pools),
         ("/v2.0/service-providers", "get_service_provider", service_providers),
     )
     return [Route("GET", path, serve(rule, act), AUTHENTICATED) for path, rule, act in table]

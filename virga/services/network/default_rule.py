@@ -47,7 +47,7 @@ def create(tx: Tx, context: Context, values: Values) -> str:
     for row in tx.all(select(table)):
         same = {name: getattr(row, name) for name in MEANING}
         kinds = ("used_in_default_sg", "used_in_non_default_sg")
-        if fingerprint(same) == wanted and all(getattr(row, k) == values[k] for k in kinds):
+        if fingerprint(same) == wanted and any(getattr(row, k) and values[k] for k in kinds):
             raise DefaultRuleExists(id=row.id)
     rule_id = new_uuid()
     tx.execute(

@@ -90,6 +90,11 @@ MacAddressInUse = refusal(
     409,
     "Unable to complete operation for network {net_id}. The mac address {mac} is in use.",
 )
+NetworkMTUSubnetConflict = refusal(
+    "NetworkMTUSubnetConflict",
+    409,
+    "The MTU {mtu} of network {id} is less than the minimum {least} for its IPv{version} subnets.",
+)
 IpAddressAlreadyAllocated = refusal(
     "IpAddressAlreadyAllocated", 409, "IP address {ip} already allocated in subnet {subnet_id}"
 )

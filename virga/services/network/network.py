@@ -182,6 +182,17 @@ def _refuse_other_segment(current: Values, changes: Values) -> None:
         raise faults.InvalidInput(reason="Plugin does not support updating provider attributes")
 
 
+LEAST_MTU = {4: 68, 6: 1280}
+
+
+def check_least_mtu(network_id: str, mtu: int, version: int) -> None:
+    """The smallest packets that each IP version must be able to send have to fit."""
+    if mtu < LEAST_MTU[version]:
+        raise faults.NetworkMTUSubnetConflict(
+            mtu=mtu, id=network_id, least=LEAST_MTU[version], version=version
+        )
+
+
 def _checked_mtu(tx: Tx, context: Context, network_id: str, mtu: int) -> int:
     row = tx.first(select(network_segment).where(network_segment.c.network_id == network_id))
     assert row is not None
@@ -189,13 +200,12 @@ def _checked_mtu(tx: Tx, context: Context, network_id: str, mtu: int) -> int:
     greatest = segment_allocation.mtu_of(context.settings, segment)
     if mtu > greatest:
         raise faults.InvalidInput(reason=f"Requested MTU is too big, maximum is {greatest}")
-    least = (
-        1280
-        if tx.first(select(subnet.c.id).where(subnet.c.network_id == network_id, subnet.c.ip_version == 6))
-        else 68
-    )
-    if mtu and mtu < least:
-        raise faults.InvalidInput(reason=f"Requested MTU is too small, minimum is {least}")
+    versions = {
+        row.ip_version
+        for row in tx.all(select(subnet.c.ip_version).where(subnet.c.network_id == network_id).distinct())
+    }
+    for version in versions if mtu else ():
+        check_least_mtu(network_id, mtu, version)
     return mtu or greatest
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, delete, insert, or_, select
+from sqlalchemy import Table, delete, insert, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.engine import Row
 
-from virga.api.resource import REQUIRED, Attribute, Context, Resource, Values
+from virga.api.resource import REQUIRED, Attribute, Context, Resource, Values, bump
 from virga.api.validators import filled_text, text, uuid
 from virga.db.tx import Tx
 from virga.lib.ids import new_uuid
@@ -57,7 +57,6 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
             "object_id": row.object_id,
             "action": row.action,
             "target_tenant": row.target_project,
-            "target_project": row.target_project,
         }
         for row in rows
     ]
@@ -85,8 +84,24 @@ def _check_object(tx: Tx, context: Context, values: Values) -> Row[Any]:
     return row
 
 
+def _check_scope_of_pool(tx: Tx, pool: Row[Any], target_project: str) -> None:
+    """A pool in an address scope is of use only to those who may use the scope."""
+    scope_id = pool.address_scope_id
+    if scope_id is None:
+        return
+    owner = tx.scalar(select(address_scope.c.project_id).where(address_scope.c.id == scope_id))
+    table = rbac_policy
+    open_to = select(table.c.id).where(
+        table.c.object_id == scope_id, table.c.target_project.in_(["*", target_project])
+    )
+    if owner != target_project and tx.first(open_to) is None:
+        raise faults.IllegalSubnetPoolAssociation(pool_id=pool.id, scope_id=scope_id)
+
+
 def create(tx: Tx, context: Context, values: Values) -> str:
     row = _check_object(tx, context, values)
+    if values["object_type"] == "subnetpool":
+        _check_scope_of_pool(tx, row, values["target_tenant"])
     table = rbac_policy
     same = select(table.c.id).where(
         table.c.object_id == row.id,
@@ -110,6 +125,8 @@ def create(tx: Tx, context: Context, values: Values) -> str:
             target_project=values["target_tenant"],
         )
     )
+    if "revision_number" in TABLES[values["object_type"]].c:
+        bump(tx, TABLES[values["object_type"]], row.id)
     if values["action"] == rbac.EXTERNAL:
         tx.execute(sql_update(network).where(network.c.id == row.id).values(external=True))
         tx.touch("network", row.id)
@@ -128,6 +145,7 @@ def update(tx: Tx, context: Context, current: Values, changes: Values) -> None:
 
 def delete_policy(tx: Tx, context: Context, current: Values) -> None:
     _refuse_if_used(tx, current)
+    _refuse_if_default(tx, current)
     table = rbac_policy
     tx.execute(delete(table).where(table.c.id == current["id"]))
     if current["action"] == rbac.EXTERNAL:
@@ -137,6 +155,15 @@ def delete_policy(tx: Tx, context: Context, current: Values) -> None:
         if tx.first(left) is None:
             tx.execute(sql_update(network).where(network.c.id == current["object_id"]).values(external=False))
             tx.touch("network", current["object_id"])
+
+
+def _refuse_if_default(tx: Tx, current: Values) -> None:
+    if (current["action"], current["target_tenant"]) != (rbac.EXTERNAL, "*"):
+        return
+    if tx.scalar(select(network.c.is_default).where(network.c.id == current["object_id"])):
+        raise faults.RbacPolicyInUse(
+            object_id=current["object_id"], details="Default external networks must be shared to everyone."
+        )
 
 
 def _users(current: Values) -> Any:
@@ -195,14 +222,6 @@ def _refuse_if_used(tx: Tx, current: Values, but: str | None = None) -> None:
         )
 
 
-def scope(context: Context) -> ColumnElement[bool]:
-    """One's own policies, and those that target one."""
-    return or_(
-        rbac_policy.c.project_id == context.project_id,
-        rbac_policy.c.target_project == context.project_id,
-    )
-
-
 def target(tx: Tx, context: Context, item: Values) -> Values:
     return {"target_project": item.get("target_tenant")}
 
@@ -221,14 +240,12 @@ RESOURCE = Resource(
         Attribute(
             "target_tenant", filled_text(), post=True, put=True, default=REQUIRED, column="target_project"
         ),
-        Attribute("target_project", column="target_project"),
     ),
     not_found=lambda policy_id: faults.RbacPolicyNotFound(object_type="rbac_policy", id=policy_id),
     render=render,
     create=create,
     update=update,
     delete=delete_policy,
-    scope=scope,
     target=target,
     quota="rbac_policy",
 )

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Row
 
 from virga.api.resource import Context, Values, bump
 from virga.db.tx import Tx
+from virga.lib.ids import is_uuid_like
 from virga.services.network import binding, faults, ipam, port_resource, router_gateway
 from virga.services.network import port as ports
 from virga.services.network import subnet as subnets
@@ -54,7 +55,7 @@ def _wish(body: Any) -> tuple[str | None, str | None]:
     if not any(found):
         raise faults.BadRequest(resource="router", reason="Either subnet_id or port_id must be specified")
     for name, value in zip(("subnet_id", "port_id"), found, strict=True):
-        if value is not None and not isinstance(value, str):
+        if value is not None and not is_uuid_like(value):
             raise faults.HTTPBadRequest(
                 reason=f"Invalid input for {name}. Reason: '{value}' is not a valid UUID."
             )
@@ -160,10 +161,8 @@ def _remember(tx: Tx, router_id: str, port_id: str, subnet_ids: Sequence[str]) -
 def _add_by_port(tx: Tx, context: Context, current: Values, port_id: str) -> tuple[str, list[str]]:
     router_id = current["id"]
     item = port_resource.RESOURCE.find(tx, context, port_id)
-    if item["device_id"] and item["device_id"] != router_id:
+    if item["device_id"]:
         raise faults.PortInUse(port_id=port_id, net_id=item["network_id"], device_id=item["device_id"])
-    if item["device_owner"] in ipam.ROUTER_OWNERS:
-        raise faults.BadRequest(resource="router", reason=f"Router already has a port {port_id}")
     if not item["fixed_ips"]:
         raise faults.BadRequest(resource="router", reason="Router port must have at least one fixed IP")
     ids = list(dict.fromkeys(fixed["subnet_id"] for fixed in item["fixed_ips"]))

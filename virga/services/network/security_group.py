@@ -15,7 +15,7 @@ from virga.api.resource import Context, Resource, Values, bump, change
 from virga.db.tx import Tx
 from virga.db.within import within
 from virga.lib.ids import new_uuid
-from virga.services.network import faults, rbac
+from virga.services.network import faults, quota, rbac
 from virga.services.network import security_group_default as default
 from virga.services.network.attributes_l3 import SECURITY_GROUP
 from virga.services.network.models import rbac_policy, tag
@@ -77,6 +77,8 @@ def create(tx: Tx, context: Context, values: Values) -> str:
     default.ensure(tx, values["project_id"])
     if values["name"].lower() == "default":
         raise SecurityGroupDefaultAlreadyExists()
+    rules = default.count_template_rules(tx, is_default=False)
+    quota.check_projects(tx, "security_group_rule", [values["project_id"]] * rules)
     group_id = new_uuid()
     tx.execute(
         insert(security_group).values(

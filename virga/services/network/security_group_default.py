@@ -20,6 +20,12 @@ from virga.services.network.models_l3 import (
 )
 from virga.services.network.standard import fresh
 
+SecurityGroupConflict = faults.refusal(
+    "SecurityGroupConflict",
+    409,
+    "Cannot apply both stateful and stateless security groups on the same port at the same time.",
+)
+
 PARENT = "PARENT"
 """In a default rule: the group that the rule will belong to."""
 
@@ -63,7 +69,13 @@ def add_template_rules(tx: Tx, group_id: str, project_id: str, is_default: bool)
         for row in tx.all(select(table).where(wanted.is_(True)))
     ]
     if rows:
-        tx.execute(insert(security_group_rule), rows)
+        tx.execute(insert(security_group_rule), list({row["fingerprint"]: row for row in rows}.values()))
+
+
+def count_template_rules(tx: Tx, is_default: bool) -> int:
+    table = default_security_group_rule
+    wanted = table.c.used_in_default_sg if is_default else table.c.used_in_non_default_sg
+    return len(tx.all(select(table.c.id).where(wanted.is_(True))))
 
 
 def _as_rule(row: Row[Any], group_id: str) -> Values:
@@ -141,7 +153,7 @@ def check(tx: Tx, context: Context, asked: Sequence[str], project_id: str) -> li
     """Groups that a port of the project may have. SecurityGroupNotFound names the first that it may not."""
     if not asked:
         return []
-    query = select(security_group.c.id).where(security_group.c.id.in_(asked))
+    query = select(security_group.c.id, security_group.c.stateful).where(security_group.c.id.in_(asked))
     if not context.is_admin:
         query = query.where(
             or_(
@@ -149,8 +161,10 @@ def check(tx: Tx, context: Context, asked: Sequence[str], project_id: str) -> li
                 security_group.c.id.in_(rbac.granted("security_group", context)),
             )
         )
-    found = {row.id for row in tx.all(query)}
+    found = {row.id: row.stateful for row in tx.all(query)}
     for group_id in asked:
         if group_id not in found:
             raise faults.SecurityGroupNotFound(id=group_id)
+    if len(set(found.values())) > 1:
+        raise SecurityGroupConflict()
     return list(dict.fromkeys(asked))

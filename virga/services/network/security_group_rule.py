@@ -51,7 +51,7 @@ PROTOCOLS: dict[str, int] = {
 }
 NAMES = (None, "any", *PROTOCOLS)
 WITH_PORTS = (6, 17, 33, 132, 136)
-ONLY_IPV6 = ("ipv6-encap", "ipv6-frag", "ipv6-icmp", "icmpv6", "ipv6-nonxt", "ipv6-opts", "ipv6-route")
+ONLY_IPV6 = (41, 43, 44, 58, 59, 60)
 
 InvalidEtherType = faults.refusal(
     "SecurityGroupRuleInvalidEtherType",
@@ -149,7 +149,7 @@ def check(values: Values) -> None:
     if sum(values.get(name) is not None for name in remotes) > 1:
         raise SeveralRemotes()
     _check_ports(values)
-    if values["protocol"] in ONLY_IPV6 and values["ethertype"] == "IPv4":
+    if values["ethertype"] == "IPv4" and values["protocol"] and _number(values["protocol"]) in ONLY_IPV6:
         raise EthertypeConflict(ethertype=values["ethertype"], protocol=values["protocol"])
     prefix = values["remote_ip_prefix"]
     if prefix is not None:

@@ -72,6 +72,7 @@ def create(tx: Tx, context: Context, values: Values) -> str:
     from virga.services.network import subnetpool_allocation
 
     net = networks.exists(tx, context, values["network_id"])
+    networks.check_least_mtu(net.id, net.mtu, values["ip_version"])
     _check_modes(values)
     siblings = tx.all(select(subnet).where(subnet.c.network_id == net.id))
     subnet_id = new_uuid()

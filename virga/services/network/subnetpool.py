@@ -41,9 +41,10 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
             "name": row.name,
             "tenant_id": row.project_id,
             "project_id": row.project_id,
-            "default_prefixlen": row.default_prefixlen,
-            "min_prefixlen": row.min_prefixlen,
-            "max_prefixlen": row.max_prefixlen,
+            # Texts, as Neutron writes them.
+            "default_prefixlen": str(row.default_prefixlen),
+            "min_prefixlen": str(row.min_prefixlen),
+            "max_prefixlen": str(row.max_prefixlen),
             "is_default": row.is_default,
             "shared": row.id in shared,
             "prefixes": row.prefixes,
@@ -90,7 +91,7 @@ def _lengths(version: int, values: Values) -> dict[str, int]:
 def check_lengths(version: int, found: Values) -> None:
     """Smallest, usual and largest prefix length are in this order."""
     high = LENGTHS[version][1]
-    least, most, usual = found["min_prefixlen"], found["max_prefixlen"], found["default_prefixlen"]
+    least, most, usual = (int(found[f"{name}_prefixlen"]) for name in ("min", "max", "default"))
     if max(least, most, usual) > high:
         raise faults.refusal(
             "UnsupportedMaxSubnetPoolPrefix", 400, "Prefix '{prefix}' not supported in IPv{version} pool."
@@ -180,6 +181,10 @@ def update(tx: Tx, context: Context, current: Values, changes: Values) -> None:
     if changes.get("is_default"):
         _refuse_second_default(tx, version, pool_id)
     scope = merged["address_scope_id"]
+    if scope and "prefixes" in changes and not context.is_admin:
+        owner = tx.scalar(select(address_scope.c.project_id).where(address_scope.c.id == scope))
+        if owner != context.project_id:
+            raise faults.IllegalSubnetPoolAssociation(pool_id=pool_id, scope_id=scope)
     if scope and ("address_scope_id" in changes or "prefixes" in changes):
         check_scope(
             tx,

@@ -122,6 +122,7 @@ def _add(tx: Tx, context: Context, trunk_id: str, parent: Values, asked: Sequenc
         for row in tx.all(select(sub_port).where(sub_port.c.trunk_id == trunk_id))
     }
     host = tx.scalar(select(port.c.host_id).where(port.c.id == parent["id"]))
+    _check_tags(asked)
     for item in asked:
         member = port_resource.RESOURCE.find(tx, context, item["port_id"])
         if member["id"] == parent["id"]:
@@ -143,6 +144,25 @@ def _add(tx: Tx, context: Context, trunk_id: str, parent: Values, asked: Sequenc
         _bind_member(tx, context, member["id"], member["network_id"], host, trunk_id)
 
 
+def _check_tags(asked: Sequence[Values]) -> None:
+    """What is wrong with the request itself is said before its ports are looked for."""
+    seen: set[tuple[Any, str]] = set()
+    for item in asked:
+        kind, number = item.get("segmentation_type"), item.get("segmentation_id")
+        if kind == "inherit":
+            continue
+        if kind is None or number is None:
+            raise faults.InvalidInput(
+                reason="Invalid subport details: missing segmentation information. Must specify both "
+                "segmentation_id and segmentation_type"
+            )
+        if (kind, str(number)) in seen:
+            raise faults.InvalidInput(
+                reason=f"segmentation_id {number} is used twice in the request for segmentation_type {kind}"
+            )
+        seen.add((kind, str(number)))
+
+
 def _tag_of(tx: Tx, item: Values, member: Values) -> tuple[str, int]:
     """The VLAN of a sub-port: as asked, or that of its own network."""
     kind = item.get("segmentation_type")
@@ -153,11 +173,6 @@ def _tag_of(tx: Tx, item: Values, member: Values) -> tuple[str, int]:
                 reason=f"Cannot inherit the segmentation of port {member['id']}: its network is not of type vlan"
             )
         return "vlan", int(row.segmentation_id)
-    if kind is None or item.get("segmentation_id") is None:
-        raise faults.InvalidInput(
-            reason="Invalid subport details: missing segmentation information. Must specify both segmentation_id and "
-            "segmentation_type"
-        )
     if kind != "vlan":
         raise faults.InvalidInput(reason=f"Unknown segmentation type '{kind}'")
     try:
@@ -196,6 +211,7 @@ def update(tx: Tx, context: Context, current: Values, changes: Values) -> None:
 
 
 def delete_trunk(tx: Tx, context: Context, current: Values) -> None:
+    _refuse_disabled(current)
     host = tx.scalar(select(port.c.host_id).where(port.c.id == current["port_id"]))
     if host:
         raise TrunkInUse(id=current["id"])
