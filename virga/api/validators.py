@@ -53,13 +53,14 @@ def integer(value: Any) -> int:
 
 
 def between(low: int | None, high: int | None) -> Validator:
-    """An integer from ``low`` to ``high``."""
+    """An integer from ``low`` to ``high``; what no column can hold is too large in any case."""
+    high = INT32 if high is None else high
 
     def check(value: Any) -> int:
         number = integer(value)
         if low is not None and number < low:
             raise Invalid(f"'{number}' is too small - must be at least '{low}'")
-        if high is not None and number > high:
+        if number > high:
             raise Invalid(f"'{number}' is too large - must be no larger than '{high}'")
         return number
 

@@ -125,3 +125,18 @@ def test_segmentation_ids_are_unique_and_end(cloud: NetworkCloud) -> None:
     }
     refused = cloud.request("admin", "POST", "/networks", {"network": taken})
     assert (refused.status, refused.body["NeutronError"]["type"]) == (409, "VlanIdInUse")
+
+
+def test_ports_that_no_agent_reached_are_bound_when_it_does(cloud: NetworkCloud) -> None:
+    network_id, _ = a_network(cloud)
+    body = {"network_id": network_id, "binding:host_id": "host9", "device_owner": "compute:nova"}
+    port = cloud.post("admin", "/ports", {"port": body})
+    assert port["binding:vif_type"] == "binding_failed"
+    cloud.host("host9", "network")
+    assert cloud.get("admin", f"/ports/{port['id']}")["binding:vif_type"] == "ovs"
+
+
+def test_numbers_that_no_column_holds_are_refused(cloud: NetworkCloud) -> None:
+    for name in ("mtu", "provider:segmentation_id"):
+        answer = cloud.request("admin", "POST", "/networks", {"network": {name: 10**18}})
+        assert answer.status == 400

@@ -10,14 +10,14 @@ from sqlalchemy.engine import Row
 
 from virga.api.policy import Policy
 from virga.api.request import Caller
-from virga.api.resource import Attribute, Context, Resource, Values
+from virga.api.resource import Attribute, Context, Resource, Values, change
 from virga.api.validators import boolean, or_none, text
 from virga.contract.messages import Heartbeat
 from virga.db.tx import Tx
 from virga.lib.clock import to_datetime
 from virga.lib.ids import new_uuid
 from virga.services.network import binding, dhcp, faults, router
-from virga.services.network.models import agent
+from virga.services.network.models import agent, port
 from virga.services.network.policies import POLICIES
 from virga.settings import Settings
 
@@ -68,8 +68,19 @@ def heartbeat(tx: Tx, settings: Settings, message: Heartbeat) -> None:
         tx.execute(update(agent).where(agent.c.id == row.id).values(**values))
     if news:
         context = service_context(settings)
+        _bind_again(tx, context, message.host)
         dhcp.schedule_waiting(tx, context)
         router.schedule_waiting(tx, context)
+
+
+def _bind_again(tx: Tx, context: Context, host: str) -> None:
+    """Ports that the host could not reach before it said what it reaches."""
+    table = port
+    for row in tx.all(select(table).where(table.c.host_id == host, table.c.vif_type == binding.FAILED)):
+        columns = binding.bind(tx, context, row.network_id, host, row.vnic_type)
+        if columns["vif_type"] != binding.FAILED:
+            change(tx, table, row.id, columns)
+            tx.touch("port", row.id)
 
 
 # --- the API

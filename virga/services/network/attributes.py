@@ -106,7 +106,7 @@ NETWORK = (
     Attribute("l2_adjacency"),
     both("provider:network_type", one_of(NETWORK_TYPES), default=UNSET),
     both("provider:physical_network", text(64), default=UNSET),
-    both("provider:segmentation_id", integer, default=UNSET),
+    both("provider:segmentation_id", between(0, None), default=UNSET),
     both("segments", segments, default=UNSET),
 )
 
