@@ -126,7 +126,7 @@ def create(tx: Tx, context: Context, values: Values) -> str:
             **fresh(tx, 1),
         )
     )
-    segment = segment_allocation.allocate(tx, context, network_id, asked)
+    segment = segment_allocation.allocate(tx, context, network_id, values["project_id"], asked)
     greatest = segment_allocation.mtu_of(context.settings, segment)
     if values["mtu"] > greatest:
         raise faults.InvalidInput(reason=f"Requested MTU is too big, maximum is {greatest}")

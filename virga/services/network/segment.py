@@ -52,7 +52,8 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
 
 
 def create(tx: Tx, context: Context, values: Values) -> str:
-    if tx.first(select(network.c.id).where(network.c.id == values["network_id"])) is None:
+    project_id = tx.scalar(select(network.c.project_id).where(network.c.id == values["network_id"]))
+    if project_id is None:
         raise faults.NetworkNotFound(id=values["network_id"])
     asked = segment_allocation.wanted(
         {
@@ -61,7 +62,7 @@ def create(tx: Tx, context: Context, values: Values) -> str:
             "provider:segmentation_id": values["segmentation_id"],
         }
     )
-    segment_allocation.allocate(tx, context, values["network_id"], asked)
+    segment_allocation.allocate(tx, context, values["network_id"], project_id, asked)
     row = tx.all(
         select(network_segment)
         .where(network_segment.c.network_id == values["network_id"])

@@ -79,15 +79,15 @@ def wanted(values: Values) -> Segment | None:
     return Segment(kind, physical or "", number or 0)
 
 
-def allocate(tx: Tx, context: Context, network_id: str, asked: Segment | None) -> Segment:
-    """Reserve a segment for the network and write its row."""
+def allocate(tx: Tx, context: Context, network_id: str, project_id: str, asked: Segment | None) -> Segment:
+    """Reserve a segment for the network of a project and write its row."""
     settings: Settings = context.settings
     found: Segment | None = None
     if asked is not None:
-        found = _specific(tx, context, asked)
+        found = _specific(tx, context, project_id, asked)
     else:
         for kind in settings.tenant_network_types:
-            found = _local(network_id) if kind == "local" else _from_ranges(tx, context, kind, "")
+            found = _local(network_id) if kind == "local" else _from_ranges(tx, project_id, kind, "")
             if found is not None:
                 break
     if found is None:
@@ -112,7 +112,7 @@ def _local(network_id: str) -> Segment:
     return Segment("local", network_id, 0)
 
 
-def _specific(tx: Tx, context: Context, asked: Segment) -> Segment:
+def _specific(tx: Tx, context: Context, project_id: str, asked: Segment) -> Segment:
     settings: Settings = context.settings
     kind = asked.network_type
     if kind == "local":
@@ -132,7 +132,7 @@ def _specific(tx: Tx, context: Context, asked: Segment) -> Segment:
                 reason=f"physical_network '{asked.physical_network}' unknown for VLAN provider network"
             )
     if kind != "flat" and not asked.segmentation_id:
-        found = _from_ranges(tx, context, kind, asked.physical_network)
+        found = _from_ranges(tx, project_id, kind, asked.physical_network)
         if found is None:
             raise faults.NoNetworkAvailable()
         return found
@@ -154,11 +154,11 @@ def _specific(tx: Tx, context: Context, asked: Segment) -> Segment:
     return asked
 
 
-def _from_ranges(tx: Tx, context: Context, kind: str, physical_network: str) -> Segment | None:
+def _from_ranges(tx: Tx, project_id: str, kind: str, physical_network: str) -> Segment | None:
     table = network_segment_range
     query = select(table).where(
         table.c.network_type == kind,
-        or_(table.c.shared.is_(True), table.c.project_id == context.project_id),
+        or_(table.c.shared.is_(True), table.c.project_id == project_id),
     )
     if physical_network:
         query = query.where(table.c.physical_network == physical_network)
