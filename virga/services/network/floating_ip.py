@@ -81,7 +81,7 @@ def _forwarding(row: Row[Any]) -> Values:
         "internal_port_id": row.internal_port_id,
     }
     if row.external_port_start == row.external_port_end:
-        item |= {"external_port": row.external_port_start, "internal_port": row.internal_port_start}
+        return item | {"external_port": row.external_port_start, "internal_port": row.internal_port_start}
     item["external_port_range"] = f"{row.external_port_start}:{row.external_port_end}"
     item["internal_port_range"] = f"{row.internal_port_start}:{row.internal_port_end}"
     return item
@@ -229,6 +229,9 @@ def _refuse_forwarded(tx: Tx, floating_id: str) -> None:
 
 
 def update(tx: Tx, context: Context, current: Values, changes: Values) -> None:
+    if not changes:
+        # An empty update means what it meant when a floating IP had nothing but its association.
+        changes = {"port_id": None}
     columns: Values = {}
     if "description" in changes:
         columns["description"] = changes["description"]
@@ -244,10 +247,8 @@ def update(tx: Tx, context: Context, current: Values, changes: Values) -> None:
 
 def delete_floating(tx: Tx, context: Context, current: Values) -> None:
     floating_id = current["id"]
+    _refuse_forwarded(tx, floating_id)
     port_id = tx.scalar(select(floating_ip.c.floating_port_id).where(floating_ip.c.id == floating_id))
-    for row in tx.all(select(port_forwarding.c.id).where(port_forwarding.c.floatingip_id == floating_id)):
-        tx.touch("port_forwarding", row.id)
-    tx.execute(delete(port_forwarding).where(port_forwarding.c.floatingip_id == floating_id))
     tx.execute(delete(floating_ip).where(floating_ip.c.id == floating_id))
     ports.remove(tx, port_id)
     tx.touch("floating_ip", floating_id)

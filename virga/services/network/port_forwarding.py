@@ -23,6 +23,13 @@ from virga.services.network.standard import fresh
 FipInUse = faults.refusal(
     "FipInUseByPortForwarding", 409, "Floating IP {id} in use by Port Forwarding resources."
 )
+FipInUseByPort = faults.refusal("FipInUseByPort", 409, "{reason}")
+PortHasBindingFloatingIP = faults.refusal(
+    "PortHasBindingFloatingIP",
+    409,
+    "Cannot create port forwarding to floating IP {address} ({id}) with port {port_id} using fixed IP {fixed_ip}, as "
+    "that port already has a binding floating IP.",
+)
 PortHasPortForwarding = faults.refusal(
     "PortHasPortForwarding",
     409,
@@ -106,6 +113,17 @@ def _refuse_overlap(tx: Tx, floating_id: str, columns: Values, own: str = "") ->
 def _route(tx: Tx, context: Context, floating: Row[Any], columns: Values) -> str:
     """The router that carries the forwarding; the internal address must be the port's."""
     visible_port(tx, context, columns["internal_port_id"])
+    own = select(floating_ip.c.id).where(
+        floating_ip.c.port_id == columns["internal_port_id"],
+        floating_ip.c.fixed_ip_address == columns["internal_ip_address"],
+    )
+    if tx.first(own) is not None:
+        raise PortHasBindingFloatingIP(
+            address=floating.floating_ip_address,
+            id=floating.id,
+            port_id=columns["internal_port_id"],
+            fixed_ip=columns["internal_ip_address"],
+        )
     for row in ports.addresses_of(tx, columns["internal_port_id"]):
         if row.ip_address == columns["internal_ip_address"]:
             return router_path.router_for(
@@ -128,8 +146,7 @@ def _floating(floating_id: str, tx: Tx) -> Row[Any]:
 def create(floating_id: str, tx: Tx, context: Context, values: Values) -> str:
     outside = _floating(floating_id, tx)
     if outside.port_id is not None:
-        raise faults.BadRequest(
-            resource="port_forwarding",
+        raise FipInUseByPort(
             reason=f"Floating IP {floating_id} is associated with port {outside.port_id} and cannot be used for "
             "port forwarding",
         )

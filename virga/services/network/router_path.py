@@ -19,6 +19,12 @@ ExternalGatewayForFloatingIPNotFound = faults.refusal(
     "with a Floating IP.",
 )
 
+RouterNotOnTheWay = faults.refusal(
+    "RouterNotOnFloatingNetwork",
+    409,
+    "Router {router_id} does not lead from external network {net_id} to port {port_id}.",
+)
+
 
 def router_for(tx: Tx, fixed: Row[Any], port_id: str, external_id: str, wanted: str | None = None) -> str:
     """The router whose gateway is on the external network and that stands in the subnet of the address.
@@ -40,6 +46,8 @@ def router_for(tx: Tx, fixed: Row[Any], port_id: str, external_id: str, wanted: 
     )
     if wanted is not None:
         rows = [row for row in rows if row.router_id == wanted]
+        if not rows:
+            raise RouterNotOnTheWay(router_id=wanted, net_id=external_id, port_id=port_id)
     chosen = next((row for row in rows if row.ip_address == row.gateway_ip), rows[0] if rows else None)
     if chosen is None:
         raise ExternalGatewayForFloatingIPNotFound(
