@@ -7,15 +7,16 @@ from typing import Any
 
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 
+from virga.api.faults import Fault
 from virga.api.request import Request
 from virga.api.resource import Context, fill
 from virga.db.tx import Tx
 from virga.services.compute.faults import Busy, Invalid, Refused
 from virga.services.compute.models import server_port
 from virga.services.compute.networking import caller_context, find_port, service_context
+from virga.services.network import auto_topology, port_resource, port_users, quota, security_group_default
 from virga.services.network import network as networks
 from virga.services.network import port as ports
-from virga.services.network import port_resource, port_users, quota, security_group_default
 from virga.services.network.faults import NetworkNotFound, PortNotFound
 from virga.services.network.models import ip_allocation, network, port, subnet
 from virga.services.network.models_l3 import security_group
@@ -110,11 +111,19 @@ def _available(tx: Tx, context: Context, auto: bool) -> Wanted:
             "Multiple possible networks found, use a Network ID to be more specific.", type="NetworkAmbiguous"
         )
     if auto and not rows:
+        return [{"uuid": _topology(tx, context)}]
+    return [{"uuid": row.id} for row in rows]
+
+
+def _topology(tx: Tx, context: Context) -> str:
+    """The network that Network makes for a project that has none."""
+    try:
+        return auto_topology.ensure(tx, context, context.project_id)
+    except Fault:
         raise Invalid(
             f"Unable to automatically allocate a network for project {context.project_id}",
             type="UnableToAutoAllocateNetwork",
-        )
-    return [{"uuid": row.id} for row in rows]
+        ) from None
 
 
 def check_groups(tx: Tx, caller: Any, names: Sequence[str]) -> None:

@@ -52,8 +52,7 @@ def show(tx: Tx, context: Context, req: Request) -> Any:
                 "project_id": project_id,
             }
         }
-    found = tx.scalar(select(table.c.network_id).where(table.c.project_id == project_id))
-    network_id = found or _build(tx, context, project_id)
+    network_id = ensure(tx, context, project_id)
     return {"auto_allocated_topology": {"id": network_id, "tenant_id": project_id, "project_id": project_id}}
 
 
@@ -63,6 +62,12 @@ def _project(context: Context, req: Request) -> str:
         return context.project_id
     authorize(context, ["get_auto_allocated_topology"], {"project_id": wanted, "tenant_id": wanted})
     return wanted
+
+
+def ensure(tx: Tx, context: Context, project_id: str) -> str:
+    """The project's network of its own, made when it is asked for the first time. Raises AutoAllocationFailure."""
+    found = tx.scalar(select(table.c.network_id).where(table.c.project_id == project_id))
+    return str(found) if found else _build(tx, context, project_id)
 
 
 def _build(tx: Tx, context: Context, project_id: str) -> str:
