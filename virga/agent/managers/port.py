@@ -69,6 +69,7 @@ class PortManager:
         self._unsettled: set[str] = set()
         self._dead: set[str] = set()
         self._parent_of: dict[str, str] = {}
+        self._ends: dict[str, Attachment | None] = {}
         self._leaks: dict[str, str] = {}
         """Port id -> device that is closed to the kernel for it."""
         networks.listen(lambda network_id: self._stale.update(self._by_network.get(network_id, ())))
@@ -102,6 +103,7 @@ class PortManager:
 
     def on_update(self, kind: str, key: str, item: AnyItem | None) -> None:
         old = self._ports.pop(key, None)
+        self._ends.pop(key, None)
         if old is not None:
             self._by_network[old.network_id].discard(key)
             self._open.get(old.network_id, set()).discard(key)
@@ -110,6 +112,7 @@ class PortManager:
             for sub in old.sub_ports:
                 self._parent_of.pop(sub.port_id, None)
                 self._stale.add(sub.port_id)
+                self._ends.pop(sub.port_id, None)
         if isinstance(item, Port):
             self._ports[key] = item
             self._by_network.setdefault(item.network_id, set()).add(key)
@@ -120,6 +123,7 @@ class PortManager:
             for sub in item.sub_ports:
                 self._parent_of[sub.port_id] = key
                 self._stale.add(sub.port_id)
+                self._ends.pop(sub.port_id, None)
         self._stale.add(key)
         for network_id in {p.network_id for p in (old, item) if isinstance(p, Port)}:
             self._networks.set_flooded(network_id, bool(self._open.get(network_id)))
@@ -190,7 +194,10 @@ class PortManager:
         self._flows.want(self.bridge, f"port/{key}", flows)
 
     def _attachment(self, port: Port) -> Attachment | None:
-        return attachment(port, self._ports.get(self._parent_of.get(port.key, "")))
+        """Kept: it is asked for every port in every round."""
+        if port.key not in self._ends:
+            self._ends[port.key] = attachment(port, self._ports.get(self._parent_of.get(port.key, "")))
+        return self._ends[port.key]
 
     def _plug(self, port: Port, end: Attachment) -> None:
         if self._is_refused(port.key):
