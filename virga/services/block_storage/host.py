@@ -93,6 +93,6 @@ def _offers(specs: dict[str, Any]) -> bool:
         for key, value in specs.items()
         if ":" not in key or key.startswith("capabilities:")
     }
-    offered = {"volume_backend_name": BACKEND, "storage_protocol": "iSCSI", "vendor_name": "Virga"}
+    offered = {"volume_backend_name": BACKEND, "storage_protocol": "iSCSI", "vendor_name": "Open Source"}
     ours = {key: value for key, value in wanted.items() if key in offered}
     return not any(str(value).lower() != str(offered[key]).lower() for key, value in ours.items())

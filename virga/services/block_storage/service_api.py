@@ -158,7 +158,7 @@ def pools(tx: Tx, req: Request) -> Any:
             body["capabilities"] = {
                 "timestamp": iso_micro(row.seen_at, ""),
                 "volume_backend_name": host.BACKEND,
-                "vendor_name": "Virga",
+                "vendor_name": "Open Source",
                 "driver_version": "1.0",
                 "storage_protocol": "iSCSI",
                 "total_capacity_gb": row.total_gb,
@@ -182,7 +182,7 @@ def capabilities(tx: Tx, req: Request) -> Any:
         raise Missing(f"Service cinder-volume could not be found on host {name}.", type="ServiceNotFound")
     return {
         "namespace": f"OS::Storage::Capabilities::{name}",
-        "vendor_name": "Virga",
+        "vendor_name": "Open Source",
         "volume_backend_name": host.BACKEND,
         "pool_name": None,
         "driver_version": "1.0",
