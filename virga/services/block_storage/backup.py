@@ -28,6 +28,7 @@ from virga.services.block_storage import (
     snapshot,
     volume,
     volume_list,
+    volume_type,
 )
 from virga.services.block_storage.both import Both
 from virga.services.block_storage.faults import (
@@ -215,6 +216,12 @@ def create(tx: Tx, req: Request) -> Any:
             size=taken.size if taken is not None else source.size,
             status="creating",
             metadata=(asked.get("metadata") or {}) if req.microversion >= (3, 43) else {},
+            volume_facts={
+                "volume_type_id": source.volume_type_id,
+                "bootable": source.bootable,
+                "image_metadata": source.image_metadata,
+                "metadata": source.metadata,
+            },
             data_at=taken.created_at if taken is not None else tx.now,
             created_at=tx.now,
         )
@@ -303,15 +310,11 @@ def restore(tx: Tx, req: Request, row: Any) -> Any:
 
 
 def _like(tx: Tx, row: Any) -> dict[str, Any]:
-    """Type and image facts of the volume that was backed up, if it is still there."""
-    source = volume.find(tx, row.volume_id)
-    if source is None:
-        return {}
-    return {
-        "volume_type_id": source.volume_type_id,
-        "bootable": source.bootable,
-        "image_metadata": source.image_metadata,
-    }
+    """What was known of the volume when it was backed up; its type may be gone."""
+    found = dict(row.volume_facts or {})
+    if found.get("volume_type_id") and volume_type.find(tx, found["volume_type_id"]) is None:
+        del found["volume_type_id"]
+    return found
 
 
 # --- jobs ----------------------------------------------------------------------------------------------

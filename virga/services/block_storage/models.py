@@ -159,6 +159,7 @@ volume_backup = Table(
     Column("status", String(32), nullable=False),
     Column("fail_reason", Text),
     Column("metadata", Json, nullable=False),
+    Column("volume_facts", Json),
     Column("data_at", Timestamp, nullable=False),
     Column("restore_volume_id", String(36)),
     Column("created_at", Timestamp, nullable=False),

@@ -27,7 +27,9 @@ volume_extension:services:index volume_extension:services:update volume_extensio
 scheduler_extension:scheduler_stats:get_pools volume_extension:capabilities
 backup:backup_project_attribute backup:get_project_attribute volume:get_all_transfers_of_all_projects
 volume_extension:types_extra_specs:read_sensitive volume_extension:access_types_qos_specs_id
-volume_extension:volume_encryption_metadata:get_type
+volume_extension:volume_type_encryption:get volume_extension:volume_type_encryption:create
+volume_extension:volume_type_encryption:update volume_extension:volume_type_encryption:delete
+backup:export-import backup:backup-import
 """
 _MEMBER = """
 volume:create volume:create_from_image volume:update volume:delete volume:extend

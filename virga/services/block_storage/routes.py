@@ -6,6 +6,7 @@ from virga.api.routing import Route, ServiceApi
 from virga.services.block_storage import (
     attachment_api,
     backup,
+    backup_record,
     message,
     qos_specs,
     quota_api,
@@ -17,6 +18,7 @@ from virga.services.block_storage import (
     volume_api,
     volume_create,
     volume_type_api,
+    volume_type_encryption,
 )
 from virga.services.block_storage.faults import Invalid, envelope, page_not_found
 from virga.services.block_storage.policies import POLICIES
@@ -31,8 +33,10 @@ RESOURCES = (
     attachment_api,
     volume_type_api,
     qos_specs,
+    volume_type_encryption,
     transfer,
     backup,
+    backup_record,
     quota_api,
     service_api,
     message,

@@ -100,6 +100,13 @@ def disable_with_reason(tx: Tx, req: Request) -> Any:
     return _change(tx, req, True, True)
 
 
+def _switch(tx: Tx, req: Request) -> Any:
+    name = CHANGE.check(req)["host"]
+    if host.service_of(tx, name.partition("@")[0]) is None:
+        raise Invalid(f"Service cinder-volume could not be found on host {name}.", type="ServiceNotFound")
+    raise Invalid("Replication is not enabled on this host.")
+
+
 def hosts(tx: Tx, req: Request) -> Any:
     return {
         "hosts": [
@@ -202,6 +209,9 @@ def routes(settings: Settings) -> list[Both]:
         Both("PUT", "/os-services/enable", enable, change),
         Both("PUT", "/os-services/disable", disable, change),
         Both("PUT", "/os-services/disable-log-reason", disable_with_reason, change),
+        Both("PUT", "/os-services/freeze", _switch, change),
+        Both("PUT", "/os-services/thaw", _switch, change),
+        Both("PUT", "/os-services/failover_host", _switch, change),
         Both("GET", "/os-hosts", hosts, "volume_extension:hosts"),
         Both("GET", "/os-hosts/{host}", show_host, "volume_extension:hosts"),
         Both("GET", "/scheduler-stats/get_pools", pools, "scheduler_extension:scheduler_stats:get_pools"),

@@ -84,6 +84,8 @@ def understand(tx: Tx, caller: Any, asked: dict[str, Any], version: tuple[int, i
     )
     image = _image(tx, caller, asked)
     kind = _type(tx, caller, asked.get("volume_type"), taken, source, image)
+    if kind is not None and kind.encryption:
+        raise Invalid(f"Volume type {kind.name} is encrypted, and this cloud has no key manager.")
     size = _size(asked.get("size"), taken, source, kept)
     _check_states(taken, source, kept, size)
     if image is not None:

@@ -329,12 +329,6 @@ def default_unset(tx: Tx, req: Request) -> Any:
     return Response(204)
 
 
-def encryption(tx: Tx, req: Request) -> Any:
-    """No type is encrypted."""
-    volume_type.get(tx, req.caller, req["type_id"])
-    return {}
-
-
 def routes(settings: Settings) -> list[Both]:
     x, at, one = "volume_extension:", "/types", "/types/{type_id}"
     specs, access = x + "types_extra_specs:", x + "volume_type_access:"
@@ -352,7 +346,6 @@ def routes(settings: Settings) -> list[Both]:
         Both("PUT", one + "/extra_specs/{key}", specs_update, specs + "update"),
         Both("DELETE", one + "/extra_specs/{key}", specs_remove, specs + "delete"),
         Both("GET", one + "/os-volume-type-access", access_index, access + "get_all_for_type"),
-        Both("GET", one + "/encryption", encryption, x + "volume_encryption_metadata:get_type"),
         Both("POST", one + "/action", access_add, access + "addProjectAccess", action="addProjectAccess"),
         Both(
             "POST",

@@ -241,7 +241,9 @@ async def restore(ctx: AsyncContext, job: VolumeJob) -> None:
 
     def done(tx: Tx) -> None:
         if volume.find(tx, row.id) is not None:
-            volume.save(tx, row.id, status=status, path=path)
+            facts = kept.volume_facts or {} if status == "available" else {}
+            known = {k: v for k, v in facts.items() if k in ("metadata", "image_metadata", "bootable")}
+            volume.save(tx, row.id, status=status, path=path, **known)
         if backup_row.find(tx, backup_id) is not None:
             backup_row.save(tx, backup_id, status="available")
 

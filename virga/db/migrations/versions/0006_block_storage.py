@@ -192,6 +192,7 @@ def _volume_backup() -> None:
         sa.Column("status", sa.String(32), nullable=False),
         sa.Column("fail_reason", sa.Text()),
         sa.Column("metadata", sa.Text(), nullable=False),
+        sa.Column("volume_facts", sa.Text()),
         sa.Column("data_at", sa.BigInteger(), nullable=False),
         sa.Column("restore_volume_id", sa.String(36)),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
