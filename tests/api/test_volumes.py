@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import httpx
@@ -115,3 +116,48 @@ def test_a_server_boots_from_a_new_volume_that_goes_with_it(
     assert member.delete(f"/compute/v2.1/servers/{server['id']}").status_code == 204
     compute.wait_gone(member, server["id"])
     eventually(lambda: member.get("/volume/v3/volumes").json()["volumes"] == [], "the volume went too")
+
+
+def test_a_volume_is_handed_over_with_its_key_only(cloud: RunningCloud, member: httpx.Client) -> None:
+    volume = made(member)
+    other = cloud.client(cloud.new_project())
+    asked = {"transfer": {"volume_id": volume["id"]}}
+    transfer = member.post("/volume/v3/os-volume-transfer", json=asked).json()["transfer"]
+    at = f"/volume/v3/os-volume-transfer/{transfer['id']}/accept"
+    wrong = other.post(at, json={"accept": {"auth_key": "wrong"}})
+    assert wrong.status_code == 400
+    assert other.post(at, json={"accept": {"auth_key": transfer["auth_key"]}}).status_code == 202
+    assert member.get(f"/volume/v3/volumes/{volume['id']}").status_code == 404
+    assert settled(other, volume["id"], "available")["id"] == volume["id"]
+
+
+def test_a_backup_outlives_its_volume(member: httpx.Client) -> None:
+    volume = made(member, metadata={"k": "v"})
+    asked = {"backup": {"volume_id": volume["id"], "name": "b"}}
+    backup = member.post("/volume/v3/backups", json=asked).json()["backup"]
+    path = f"/volume/v3/backups/{backup['id']}"
+    eventually(lambda: member.get(path).json()["backup"]["status"] == "available", "backup is available")
+    assert member.delete(f"/volume/v3/volumes/{volume['id']}").status_code == 202
+    eventually(lambda: member.get(f"/volume/v3/volumes/{volume['id']}").status_code == 404, "volume is gone")
+    restored = member.post(f"{path}/restore", json={"restore": {}}).json()["restore"]
+    assert settled(member, restored["volume_id"], "available")["metadata"] == {"k": "v"}
+    eventually(lambda: member.get(path).json()["backup"]["status"] == "available", "backup is free")
+    assert member.delete(path).status_code == 202
+    eventually(lambda: member.get(path).status_code == 404, "backup is gone")
+
+
+def test_an_attachment_reserves_connects_completes_and_lets_go(member: httpx.Client) -> None:
+    volume = made(member)
+    headers = {"openstack-api-version": "volume 3.44"}
+    asked = {"attachment": {"volume_uuid": volume["id"], "instance_uuid": str(uuid.uuid4())}}
+    found = member.post("/volume/v3/attachments", json=asked, headers=headers).json()["attachment"]
+    assert settled(member, volume["id"], "reserved")
+    path = f"/volume/v3/attachments/{found['id']}"
+    connector = {"attachment": {"connector": {"host": "elsewhere", "initiator": "iqn.x"}}}
+    info = member.put(path, json=connector, headers=headers).json()["attachment"]["connection_info"]
+    assert info["target_iqn"] == f"iqn.2010-10.org.openstack:volume-{volume['id']}"
+    assert info["target_lun"] == 1
+    assert member.post(f"{path}/action", json={"os-complete": {}}, headers=headers).status_code == 204
+    assert settled(member, volume["id"], "in-use")["attachments"][0]["attachment_id"] == found["id"]
+    assert member.delete(path, headers=headers).status_code == 200
+    assert settled(member, volume["id"], "available")["attachments"] == []

@@ -25,6 +25,7 @@ volume = Table(
     Column("source_volid", String(36)),
     Column("image_id", String(36)),
     Column("backup_id", String(36)),
+    Column("group_id", String(36)),
     Column("bootable", Boolean, nullable=False, default=False),
     Column("read_only", Boolean),
     Column("multiattach", Boolean, nullable=False, default=False),
@@ -77,6 +78,7 @@ volume_snapshot = Table(
     Column("size", Integer, nullable=False),
     Column("status", String(32), nullable=False),
     Column("progress", String(8), nullable=False, default="0%"),
+    Column("group_snapshot_id", String(36)),
     Column("volume_type_id", String(36)),
     Column("metadata", Json, nullable=False),
     Column("created_at", Timestamp, nullable=False),
@@ -106,6 +108,50 @@ volume_type_access = Table(
     metadata,
     Column("volume_type_id", String(36), ForeignKey("volume_type.id", ondelete="CASCADE"), primary_key=True),
     Column("project_id", String(64), primary_key=True),
+)
+
+volume_group_type = Table(
+    "volume_group_type",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("description", String(255)),
+    Column("is_public", Boolean, nullable=False, default=True),
+    Column("group_specs", Json, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+volume_group = Table(
+    "volume_group",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("project_id", String(64), nullable=False),
+    Column("user_id", String(64), nullable=False),
+    Column("name", String(255)),
+    Column("description", String(255)),
+    Column("status", String(32), nullable=False),
+    Column("availability_zone", String(255), nullable=False),
+    Column("group_type_id", String(36), nullable=False),
+    Column("volume_types", Json, nullable=False),
+    Column("group_snapshot_id", String(36)),
+    Column("source_group_id", String(36)),
+    Column("created_at", Timestamp, nullable=False),
+    Index("ix_volume_group_project_id", "project_id"),
+)
+
+volume_group_snapshot = Table(
+    "volume_group_snapshot",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("group_id", String(36), nullable=False),
+    Column("group_type_id", String(36), nullable=False),
+    Column("project_id", String(64), nullable=False),
+    Column("user_id", String(64), nullable=False),
+    Column("name", String(255)),
+    Column("description", String(255)),
+    Column("status", String(32)),
+    Column("created_at", Timestamp, nullable=False),
+    Index("ix_volume_group_snapshot_group_id", "group_id"),
 )
 
 volume_default_type = Table(

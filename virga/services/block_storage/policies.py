@@ -29,7 +29,8 @@ backup:backup_project_attribute backup:get_project_attribute volume:get_all_tran
 volume_extension:types_extra_specs:read_sensitive volume_extension:access_types_qos_specs_id
 volume_extension:volume_type_encryption:get volume_extension:volume_type_encryption:create
 volume_extension:volume_type_encryption:update volume_extension:volume_type_encryption:delete
-backup:export-import backup:backup-import
+backup:export-import backup:backup-import group:group_types_manage group:group_types_specs group:reset_status
+group:reset_group_snapshot_status
 """
 _MEMBER = """
 volume:create volume:create_from_image volume:update volume:delete volume:extend
@@ -45,18 +46,20 @@ volume:create_snapshot volume:update_snapshot volume:delete_snapshot volume:upda
 volume:delete_snapshot_metadata snapshot_extension:snapshot_actions:update_snapshot_status
 volume:attachment_create volume:attachment_update volume:attachment_delete volume:attachment_complete
 volume:create_transfer volume:accept_transfer volume:delete_transfer
+group:create group:update group:delete group:create_group_snapshot group:delete_group_snapshot
 backup:create backup:update backup:delete backup:restore message:delete volume:multiattach
 """
 _READER = """
 volume:get volume:get_all volume:get_volume_metadata volume_extension:volume_image_metadata:show
 volume_extension:volume_tenant_attribute volume:get_snapshot volume:get_all_snapshots
 volume:get_snapshot_metadata volume_extension:extended_snapshot_attributes
+group:get group:get_all group:get_group_snapshot group:get_all_group_snapshots
 volume:get_transfer volume:get_all_transfers backup:get backup:get_all
 volume_extension:quotas:show limits_extension:used_limits message:get message:get_all
 volume_extension:volume_encryption_metadata
 """
 _ANYONE = """
-volume_extension:type_get volume_extension:type_get_all volume_extension:types_extra_specs:index
+group:group_types_read volume_extension:type_get volume_extension:type_get_all volume_extension:types_extra_specs:index
 volume_extension:types_extra_specs:show volume_extension:access_types_extra_specs
 volume_extension:list_extensions volume:availability_zone_list volume:get_limits
 volume_extension:volume_type_access

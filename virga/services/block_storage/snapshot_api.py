@@ -111,7 +111,7 @@ def view(req: Request, row: Any, shown: bool = True, whole: bool = True) -> dict
     if not whole:
         return body
     if version >= (3, 14):
-        body["group_snapshot_id"] = None
+        body["group_snapshot_id"] = row.group_snapshot_id
     if version >= (3, 41):
         body["user_id"] = row.user_id
     if shown and req.allows("volume_extension:extended_snapshot_attributes", {"project_id": row.project_id}):

@@ -44,7 +44,7 @@ class Wish:
     image_metadata: dict[str, Any] | None = None
     bootable: bool = False
     multiattach: bool = False
-    only_host: str | None = None
+    group_id: str | None = None
 
 
 def find(tx: Tx, volume_id: object) -> Volume | None:
@@ -100,6 +100,7 @@ def create(tx: Tx, caller: Any, wish: Wish, *, queue: bool = True) -> str:
             source_volid=wish.source_volid,
             image_id=wish.image_id,
             backup_id=wish.backup_id,
+            group_id=wish.group_id,
             bootable=wish.bootable,
             multiattach=wish.multiattach,
             metadata=wish.metadata,
@@ -171,6 +172,8 @@ def delete(tx: Tx, row: Volume, *, force: bool = False, cascade: bool = False) -
     if not force and row.status not in DELETABLE:
         raise _undeletable()
     if tx.first(select(volume_transfer.c.id).where(volume_transfer.c.volume_id == row.id)) and not force:
+        raise _undeletable()
+    if row.group_id and not force:
         raise _undeletable()
     if snapshots_of(tx, row.id) and not cascade:
         raise _undeletable()

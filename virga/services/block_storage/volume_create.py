@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import select
+
 from virga.api.request import Request
 from virga.api.routing import AUTHENTICATED
 from virga.db.tx import Tx
@@ -11,11 +13,13 @@ from virga.services.block_storage import backup_row, host, schema, snapshot, vol
 from virga.services.block_storage.both import Both
 from virga.services.block_storage.faults import (
     Invalid,
+    Missing,
     invalid_backup,
     invalid_input,
     invalid_snapshot,
     invalid_volume,
 )
+from virga.services.block_storage.models import volume_group
 from virga.services.block_storage.schema import Body, obj, truth
 from virga.services.block_storage.volume import Wish
 from virga.services.image import image as images
@@ -71,8 +75,6 @@ def create(tx: Tx, req: Request) -> Any:
 
 def understand(tx: Tx, caller: Any, asked: dict[str, Any], version: tuple[int, int] = (3, 71)) -> Wish:
     """A request's words as a wish; raises what Cinder says of references, sizes and states."""
-    if asked.get("group_id") and version >= (3, 13):
-        raise Invalid(f"Group {asked['group_id']} could not be found.", status=404)
     if asked.get("consistencygroup_id"):
         raise Invalid(f"ConsistencyGroup {asked['consistencygroup_id']} could not be found.", status=404)
     taken = snapshot.get(tx, caller, asked["snapshot_id"]) if asked.get("snapshot_id") else None
@@ -86,6 +88,7 @@ def understand(tx: Tx, caller: Any, asked: dict[str, Any], version: tuple[int, i
     kind = _type(tx, caller, asked.get("volume_type"), taken, source, image)
     if kind is not None and kind.encryption:
         raise Invalid(f"Volume type {kind.name} is encrypted, and this cloud has no key manager.")
+    group_id = _group(tx, caller, asked.get("group_id"), kind) if version >= (3, 13) else None
     size = _size(asked.get("size"), taken, source, kept)
     _check_states(taken, source, kept, size)
     if image is not None:
@@ -119,7 +122,21 @@ def understand(tx: Tx, caller: Any, asked: dict[str, Any], version: tuple[int, i
         else None,
         bootable=bool(image) or bool(origin is not None and origin.bootable),
         multiattach=multi,
+        group_id=group_id,
     )
+
+
+def _group(tx: Tx, caller: Any, group_id: str | None, kind: Any) -> str | None:
+    if not group_id:
+        return None
+    row = tx.first(select(volume_group).where(volume_group.c.id == group_id))
+    if row is None or not (caller.is_admin or row.project_id == caller.project_id):
+        raise Missing(f"Group {group_id} could not be found.", type="GroupNotFound")
+    if kind is None or kind.id not in row.volume_types:
+        raise invalid_input(
+            f"Volume type {kind.name if kind else None} is not one that group {group_id} holds."
+        )
+    return str(row.id)
 
 
 def _text(asked: dict[str, Any], name: str) -> str | None:

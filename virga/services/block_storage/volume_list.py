@@ -185,7 +185,7 @@ def _filter(
         return statement.where(volume.c.host == value.partition("@")[0])
     names = {"display_name": "name", "display_description": "description", "tenant_id": "project_id"}
     column = names.get(name, name)
-    if name in ("migration_status", "group_id", "consistencygroup_id", "encryption_key_id"):
+    if name in ("migration_status", "consistencygroup_id", "encryption_key_id"):
         return statement.where(volume.c.id.is_(None))
     if column not in volume.c:
         return statement

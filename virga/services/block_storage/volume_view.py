@@ -65,7 +65,7 @@ def _one(
     if admin:
         body["migration_status"] = None
     if version >= (3, 13):
-        body["group_id"] = None
+        body["group_id"] = row.group_id
     if version >= (3, 21) and admin:
         body["provider_id"] = None
     if version >= (3, 48):

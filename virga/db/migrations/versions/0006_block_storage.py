@@ -17,6 +17,9 @@ def upgrade() -> None:
     _volume_snapshot()
     _volume_type()
     _volume_type_access()
+    _volume_group_type()
+    _volume_group()
+    _volume_group_snapshot()
     _volume_default_type()
     _volume_qos_specs()
     _volume_transfer()
@@ -45,6 +48,7 @@ def _volume() -> None:
         sa.Column("source_volid", sa.String(36)),
         sa.Column("image_id", sa.String(36)),
         sa.Column("backup_id", sa.String(36)),
+        sa.Column("group_id", sa.String(36)),
         sa.Column("bootable", sa.Boolean(), nullable=False),
         sa.Column("read_only", sa.Boolean()),
         sa.Column("multiattach", sa.Boolean(), nullable=False),
@@ -99,6 +103,7 @@ def _volume_snapshot() -> None:
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(32), nullable=False),
         sa.Column("progress", sa.String(8), nullable=False),
+        sa.Column("group_snapshot_id", sa.String(36)),
         sa.Column("volume_type_id", sa.String(36)),
         sa.Column("metadata", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -136,6 +141,53 @@ def _volume_type_access() -> None:
         ),
         sa.Column("project_id", sa.String(64), primary_key=True),
     )
+
+
+def _volume_group_type() -> None:
+    op.create_table(
+        "volume_group_type",
+        sa.Column("id", sa.String(36), primary_key=True),
+        sa.Column("name", sa.String(255), nullable=False, unique=True),
+        sa.Column("description", sa.String(255)),
+        sa.Column("is_public", sa.Boolean(), nullable=False),
+        sa.Column("group_specs", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+    )
+
+
+def _volume_group() -> None:
+    op.create_table(
+        "volume_group",
+        sa.Column("id", sa.String(36), primary_key=True),
+        sa.Column("project_id", sa.String(64), nullable=False),
+        sa.Column("user_id", sa.String(64), nullable=False),
+        sa.Column("name", sa.String(255)),
+        sa.Column("description", sa.String(255)),
+        sa.Column("status", sa.String(32), nullable=False),
+        sa.Column("availability_zone", sa.String(255), nullable=False),
+        sa.Column("group_type_id", sa.String(36), nullable=False),
+        sa.Column("volume_types", sa.Text(), nullable=False),
+        sa.Column("group_snapshot_id", sa.String(36)),
+        sa.Column("source_group_id", sa.String(36)),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+    )
+    op.create_index("ix_volume_group_project_id", "volume_group", ["project_id"])
+
+
+def _volume_group_snapshot() -> None:
+    op.create_table(
+        "volume_group_snapshot",
+        sa.Column("id", sa.String(36), primary_key=True),
+        sa.Column("group_id", sa.String(36), nullable=False),
+        sa.Column("group_type_id", sa.String(36), nullable=False),
+        sa.Column("project_id", sa.String(64), nullable=False),
+        sa.Column("user_id", sa.String(64), nullable=False),
+        sa.Column("name", sa.String(255)),
+        sa.Column("description", sa.String(255)),
+        sa.Column("status", sa.String(32)),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+    )
+    op.create_index("ix_volume_group_snapshot_group_id", "volume_group_snapshot", ["group_id"])
 
 
 def _volume_default_type() -> None:
