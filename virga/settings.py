@@ -121,7 +121,7 @@ class Settings:
     volume_attach: Annotated[
         Literal["iscsi", "local"],
         "How instances reach volumes: over the storage network, or as files of this machine.",
-    ] = "local"
+    ] = "iscsi"
     vif_plugging_seconds: Annotated[int, "How long a build waits for its ports to become active."] = 120
 
     # The lab

@@ -100,6 +100,9 @@ def test_a_disk_is_grown_attached_seen_written_and_kept(lab: Lab, place: Place, 
     wait_for("the machine answers SSH", lambda: place.run(address, "true").returncode == 0, 180)
     demo.compute.create_volume_attachment(server, volume_id=volume.id)
     wait_for("the volume is in use", lambda: demo.block_storage.get_volume(volume.id).status == "in-use")
+    targets = lab.on("host1", "tgtadm --lld iscsi --op show --mode target")
+    assert f"iqn.2010-10.org.openstack:volume-{volume.id}" in targets
+    assert "Account information" in targets
     shown = wait_for("fdisk shows the disk", lambda: place.run(address, "sudo fdisk -l /dev/vdb").stdout)
     assert "5368709120 bytes" in shown
     done = place.run(

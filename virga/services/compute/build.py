@@ -79,6 +79,9 @@ async def attach(ctx: AsyncContext, job: ServerJob) -> None:
         return
     if row.vm_state != states.BUILDING:
         await volumes.attach(ctx, job)
+    elif problem := job.extra.get("problem"):
+        message = f"Build of instance {row.id} aborted: {problem}"
+        await ctx.write(lambda tx: give_up(tx, job.server_id, message))
     elif row.task_state == "block_device_mapping":
         await _with_volumes(ctx, job.server_id)
 

@@ -184,9 +184,12 @@ def unreachable(tx: Tx, volume_id: str, reason: str) -> None:
     """A target cannot come up: nobody waits for it any longer."""
     for device in tx.all(select(table).where(table.c.volume_id == volume_id, table.c.attached.is_(False))):
         row = server.find(tx, device.server_id)
-        if row is None or row.vm_state == states.BUILDING:
-            continue
-        _give_back(tx, device, f"The target of volume {volume_id} cannot be made: {reason}")
+        problem = f"The target of volume {volume_id} cannot be made: {reason}"
+        if row is not None and row.vm_state == states.BUILDING:
+            extra = {"volume_id": volume_id, "problem": problem}
+            tx.job("compute.attach", row.id, ServerJob(row.id, extra))
+        elif row is not None:
+            _give_back(tx, device, problem)
 
 
 def _give_back(tx: Tx, device: Any, reason: str) -> None:
