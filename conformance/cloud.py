@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -37,6 +39,14 @@ class Admin:
     def get(self, path: str) -> Any:
         """GET ``path`` (below the endpoint) and decode the JSON."""
         return self._send("GET", path, None)
+
+    def download(self, path: str, target: Path) -> Path:
+        """GET ``path`` into a file."""
+        request = urllib.request.Request(self.endpoint + path, headers={"X-Auth-Token": self.token})
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(request, timeout=60) as answer, target.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+        return target
 
     def post(self, path: str, body: Any) -> Any:
         """POST a JSON body and decode the JSON answer."""

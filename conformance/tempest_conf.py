@@ -55,6 +55,7 @@ def _sections(admin: Admin, workspace: Path, hosts: int, validation: bool) -> Se
         **_network(admin),
         **_volume(),
         **_validation(validation),
+        **_scenario(admin, workspace),
     }  # fmt: skip
 
 
@@ -232,5 +233,18 @@ def _validation(enabled: bool) -> Sections:
             "security_group_rules": True,
             "ssh_shell_prologue": "set -eu -o pipefail; PATH=$PATH:/sbin:/usr/sbin;",
         },
-        "scenario": {"dhcp_client": "udhcpc", "img_disk_format": "qcow2", "img_container_format": "bare"},
+    }
+
+
+def _scenario(admin: Admin, workspace: Path) -> Sections:
+    """Scenarios upload an image of their own: the cloud's first one, taken from it."""
+    images = admin.get("/image/v2/images?name=tiny")["images"] or admin.get("/image/v2/images")["images"]
+    file = admin.download(f"/image/v2/images/{images[0]['id']}/file", workspace / "image")
+    return {
+        "scenario": {
+            "dhcp_client": "udhcpc",
+            "img_file": str(file),
+            "img_disk_format": images[0]["disk_format"],
+            "img_container_format": "bare",
+        }
     }
