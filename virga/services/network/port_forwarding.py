@@ -102,7 +102,11 @@ def _refuse_overlap(tx: Tx, floating_id: str, columns: Values, own: str = "") ->
         )
     ):
         first, last = columns["external_port_start"], columns["external_port_end"]
-        if row.external_port_start <= last and first <= row.external_port_end:
+        same_target = all(
+            getattr(row, name) == columns[name]
+            for name in ("internal_port_id", "internal_ip_address", "internal_port_start")
+        )
+        if same_target or (row.external_port_start <= last and first <= row.external_port_end):
             raise faults.BadRequest(
                 resource="port_forwarding",
                 reason="A duplicate port forwarding entry with same attributes already exists, conflicting values "
