@@ -83,6 +83,7 @@ def _status(tx: Tx, row: Row[Any]) -> str:
 
 
 def create(tx: Tx, context: Context, values: Values) -> str:
+    _check_tags(values["sub_ports"])
     parent = port_resource.RESOURCE.find(tx, context, values["port_id"])
     _refuse_used(tx, parent["id"])
     if parent["device_owner"] and not parent["device_owner"].startswith("compute:"):
