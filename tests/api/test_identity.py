@@ -118,6 +118,14 @@ def test_members_do_not_administer(cloud: RunningCloud) -> None:
         assert member.get(f"{V3}/domains/default").status_code == 200
 
 
+def test_a_line_end_in_a_name_makes_no_header(admin: httpx.Client) -> None:
+    project = make(admin, "project", name=name())
+    answer = admin.put(f"{V3}/projects/{project['id']}/tags/a%0Dx-forged:1%00")
+    assert answer.status_code == 201
+    assert "x-forged" not in answer.headers
+    assert "\r" not in answer.headers["location"]
+
+
 def test_hierarchy(admin: httpx.Client) -> None:
     top = make(admin, "project", name=name())
     child = make(admin, "project", name=name(), parent_id=top["id"])

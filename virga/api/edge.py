@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -267,7 +268,7 @@ class Edge:
             {
                 "type": "http.response.start",
                 "status": response.status,
-                "headers": [(k.encode("latin-1"), v.encode("utf-8")) for k, v in headers.items()],
+                "headers": [(k.encode("latin-1"), _printable(v).encode("utf-8")) for k, v in headers.items()],
             }
         )
         if req.method == "HEAD":
@@ -300,6 +301,14 @@ class ClientGone(Fault):
     """The client hung up before it had sent everything; nobody reads the answer."""
 
     status = 400
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _printable(value: str) -> str:
+    """A header value may repeat what a client sent: a line end in it must not become a header of its own."""
+    return _CONTROL.sub(lambda match: f"%{ord(match[0]):02X}", value)
 
 
 def _origin(url: str) -> str:

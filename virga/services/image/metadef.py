@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from sqlalchemy import delete, insert, or_, select, update
 
@@ -192,7 +192,7 @@ def create(tx: Tx, req: Request) -> Response:
     for item in body.get("tags", []):
         _add(tx, name, "tag", item["name"], {})
     row = tx.first(select(namespaces).where(namespaces.c.namespace == name))
-    return Response(201, _full(tx, row), {"location": f"{BASE}/{name}"})
+    return Response(201, _full(tx, row), {"location": f"{BASE}/{quote(name)}"})
 
 
 def _rest(item: Mapping[str, Any]) -> dict[str, Any]:
