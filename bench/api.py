@@ -31,10 +31,15 @@ def _get(path: str) -> Act:
     return lambda client, _number: client.raw("GET", path)[0]
 
 
-def _post_subnet(network: str, second_octet: int) -> Act:
-    def act(client: Client, number: int) -> int:
-        subnet = {"network_id": network, "ip_version": 4, "cidr": f"10.{second_octet}.{number}.0/24"}
-        return client.raw("POST", "/network/v2.0/subnets", {"subnet": subnet})[0]
+def _post_subnets(client: Client, second_octet: int, count: int) -> Act:
+    """Each subnet goes into a network of its own, made beforehand."""
+    body = {"networks": [{"name": f"s{i}"} for i in range(count)]}
+    networks = [n["id"] for n in client.json("POST", "/network/v2.0/networks", body)["networks"]]
+
+    def act(mine: Client, number: int) -> int:
+        cidr = f"10.{second_octet}.{number}.0/24"
+        subnet = {"network_id": networks[number], "ip_version": 4, "cidr": cidr}
+        return mine.raw("POST", "/network/v2.0/subnets", {"subnet": subnet})[0]
 
     return act
 
@@ -54,7 +59,7 @@ def creates(client: Client, requests: int = 200) -> list[Timing]:
             ),
             measure(
                 "create subnet", client, clients, requests,
-                _post_subnet(network, clients),
+                _post_subnets(client, clients, requests),
             ),
             measure(
                 "create port", client, clients, requests,

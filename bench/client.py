@@ -20,6 +20,7 @@ class Client:
     def __init__(self, endpoint: str, password: str = "", token: str = "", user: str = "admin") -> None:
         parts = urlsplit(endpoint)
         self.endpoint = endpoint
+        self.project_id = ""
         self._connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=300)
         self.token = token or self._login(user, password)
 
@@ -35,8 +36,13 @@ class Client:
             "POST", "/identity/v3/auth/tokens", json.dumps(body), {"Content-Type": "application/json"}
         )
         answer = self._connection.getresponse()
-        answer.read()
+        self.project_id = json.loads(answer.read())["token"]["project"]["id"]
         return answer.headers["X-Subject-Token"]
+
+    def lift_quotas(self) -> None:
+        """No limit on what this project may have of the Network service."""
+        unlimited = dict.fromkeys(("network", "subnet", "port"), -1)
+        self.json("PUT", f"/network/v2.0/quotas/{self.project_id}", {"quota": unlimited})
 
     def another(self) -> Client:
         """A second connection of the same session."""
@@ -46,7 +52,8 @@ class Client:
         """Send and read the whole answer; the JSON is not decoded."""
         if self._connection.sock is None:
             self._connection.connect()
-            self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected: Any = self._connection.sock
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         data = None if body is None else json.dumps(body)
         headers = {"X-Auth-Token": self.token, "Accept": "application/json"}
         if data is not None:
