@@ -56,7 +56,7 @@ def world(lab: Lab, demo: Any, key: Path) -> Iterator[World]:
     public = demo.network.find_network("public")
     router = demo.network.create_router(name="r1", external_gateway_info={"network_id": public.id})
     for subnet in (subnet1, subnet2):
-        demo.network.add_interface_to_router(router, subnet_id=subnet.id)
+        demo.network.add_interface_to_router(router, subnet=subnet.id)
     group = demo.network.create_security_group(name="web")
     for protocol, port in (("tcp", 22), ("icmp", None)):
         demo.network.create_security_group_rule(
@@ -90,7 +90,7 @@ def world(lab: Lab, demo: Any, key: Path) -> Iterator[World]:
     for server in made:
         demo.compute.wait_for_delete(server, wait=120)
     for subnet in (subnet1, subnet2):
-        demo.network.remove_interface_from_router(router, subnet_id=subnet.id)
+        demo.network.remove_interface_from_router(router, subnet=subnet.id)
     demo.network.delete_router(router)
     for net in (net1, net2):
         demo.network.delete_network(net)
@@ -150,14 +150,14 @@ def test_routing_between_networks_and_only_through_the_router(world: World, demo
     assert re.search(r"qr-\S+\s+inet 10\.10\.10\.1/24", addresses)
     assert re.search(r"qr-\S+\s+inet 10\.10\.20\.1/24", addresses)
     assert world.lab.on("host1", f"ip netns exec {space} sysctl -n net.ipv4.ip_forward").strip() == "1"
-    demo.network.remove_interface_from_router(world.router, subnet_id=world.subnet2.id)
+    demo.network.remove_interface_from_router(world.router, subnet=world.subnet2.id)
     try:
         wait_for(
             "without the router there is no way",
             lambda: world.in_web(f"ping -c 1 -W 1 {target}").returncode != 0,
         )
     finally:
-        demo.network.add_interface_to_router(world.router, subnet_id=world.subnet2.id)
+        demo.network.add_interface_to_router(world.router, subnet=world.subnet2.id)
     wait_for("and with it there is again", lambda: world.in_web(f"ping -c 1 -W 1 {target}").returncode == 0)
 
 

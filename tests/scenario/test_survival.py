@@ -40,7 +40,7 @@ def pair(lab: Lab, demo: Any) -> Iterator[tuple[str, str, str]]:
     for number in (1, 2):
         network = demo.network.create_network(name=f"survival{number}")
         subnet = demo.network.create_subnet(network_id=network.id, ip_version=4, cidr=f"10.33.{number}.0/24")
-        demo.network.add_interface_to_router(router, subnet_id=subnet.id)
+        demo.network.add_interface_to_router(router, subnet=subnet.id)
         networks.append((network, subnet))
         ports.append(demo.network.create_port(network_id=network.id, security_groups=[group.id]))
     flavor = demo.compute.find_flavor("ns.nano")
@@ -58,7 +58,7 @@ def pair(lab: Lab, demo: Any) -> Iterator[tuple[str, str, str]]:
     for port in ports:
         demo.network.delete_port(port.id, ignore_missing=True)
     for network, subnet in networks:
-        demo.network.remove_interface_from_router(router, subnet_id=subnet.id)
+        demo.network.remove_interface_from_router(router, subnet=subnet.id)
         demo.network.delete_network(network)
     demo.network.delete_router(router)
     demo.network.delete_security_group(group)

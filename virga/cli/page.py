@@ -13,12 +13,12 @@ SERVICES = ("identity", "image", "network", "compute", "volume")
 def page(cloud: Cloud, seconds: float) -> str:
     """The page as text. Reads only."""
     from virga.lab.cloud import detected_or_none
-    from virga.lab.credentials import accounts
+    from virga.lab.credentials import accounts, places
 
     settings = cloud.settings
     lines = [f"The cloud in {cloud.directory} is up ({seconds:.1f} s).", "", "  Endpoints"]
     lines += [f"    {name:<10} {settings.endpoint}/{name}" for name in SERVICES]
-    lines += ["", "  Credentials (openrc, openrc-demo and clouds.yaml in this directory)"]
+    lines += ["", f"  Credentials (openrc, openrc-demo and clouds.yaml in {places(settings)[-1]})"]
     for account in accounts(settings):
         lines += [
             f"    {account.username:<10} {account.password}   project {account.project}, --os-cloud {account.cloud}"
