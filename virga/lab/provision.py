@@ -35,7 +35,7 @@ FLAVORS = (
     Flavor("m1.tiny", 1, 512, 1),
     Flavor("m1.small", 1, 2048, 20),
     Flavor("m1.medium", 2, 4096, 40),
-    Flavor("ns.nano", 1, 16, 0, (("virga:kind", "namespace"),)),
+    Flavor("ns.tiny", 1, 16, 0, (("virga:kind", "namespace"),)),
 )
 
 
