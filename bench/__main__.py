@@ -31,7 +31,7 @@ def main(parts: tuple[str, ...], target: Path, page: Path | None, flavor: str) -
         with clouds.cloud("lab") as running:
             results |= on_the_lab(running, wanted, flavor)
     if "api" in wanted:
-        with clouds.cloud("fake", toml=MANY_NETWORKS) as running:
+        with clouds.server_alone(MANY_NETWORKS) as running:
             client = running.client()
             client.lift_quotas()
             results["api"] = [asdict(t) for t in [*api.creates(client), *api.lists(client)]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -69,3 +70,32 @@ def cloud(dataplane: str, hosts: int = 1, options: tuple[str, ...] = (), toml: s
     finally:
         subprocess.run([*VIRGA, "down", "--wipe", *where], check=False, cwd=ROOT, stdout=subprocess.DEVNULL)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def server_alone(toml: str = "") -> Iterator[Running]:
+    """The API server without hosts: what Neutron was when it was measured, no agent alive."""
+    directory = Path(tempfile.mkdtemp(prefix="virga-bench-"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (directory / "virga.toml").write_text(f"port = {port}\n{toml}")
+    command = [sys.executable, "-m", "virga.server", "--state-dir", str(directory)]
+    process = subprocess.Popen(command, cwd=ROOT)
+    try:
+        began = time.monotonic()
+        while not _listens(port):
+            if process.poll() is not None:
+                raise RuntimeError(f"the server ended; its log is in {directory}/logs")
+            time.sleep(0.02)
+        yield Running(settings_module.load(directory), round(time.monotonic() - began, 2))
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
