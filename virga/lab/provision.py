@@ -57,6 +57,13 @@ GUEST_FILES = (
 )
 
 
+DEFAULT_POOLS = (
+    ("shared-default-subnetpool-v4", "10.0.0.0/16", 26),
+    ("shared-default-subnetpool-v6", "fd12:67:1::/48", 64),
+)
+"""Name, prefix, length of a subnet cut from it; the names are DevStack's."""
+
+
 def provision(settings: Settings, outside_cidr: str, guest: Path, say: Say) -> None:
     """Make all of it unless this cloud was provisioned before. Idempotent. Mark: the file ``provisioned``."""
     done = settings.state_dir / "provisioned"
@@ -65,6 +72,7 @@ def provision(settings: Settings, outside_cidr: str, guest: Path, say: Say) -> N
     steps: list[tuple[str, str, Callable[[], None]]] = [
         ("flavors", "Making flavors", lambda: _flavors(wire)),
         ("public", "Making the public network", lambda: _public(wire, outside_cidr)),
+        ("pools", "Making the default subnet pools", lambda: _pools(wire)),
         ("image", "Publishing the guest image", lambda: _images(wire, guest)),
     ]
     for name, sentence, step in steps:
@@ -99,6 +107,7 @@ def _public(wire: Wire, cidr: str) -> None:
         body = {
             "name": "public",
             "router:external": True,
+            "is_default": True,
             "provider:network_type": "flat",
             "provider:physical_network": "public",
         }
@@ -118,6 +127,20 @@ def _public(wire: Wire, cidr: str) -> None:
         "allocation_pools": [{"start": str(addresses[first]), "end": str(addresses[-2])}],
     }
     wire.post("/network/v2.0/subnets", {"subnet": body})
+
+
+def _pools(wire: Wire) -> None:
+    """With a default pool and a default public network, ``networks: auto`` makes a project's first network."""
+    for name, prefix, length in DEFAULT_POOLS:
+        if not wire.get("/network/v2.0/subnetpools", name=name)["subnetpools"]:
+            body = {
+                "name": name,
+                "prefixes": [prefix],
+                "default_prefixlen": length,
+                "is_default": True,
+                "shared": True,
+            }
+            wire.post("/network/v2.0/subnetpools", {"subnetpool": body})
 
 
 def _only(found: list[dict[str, Any]]) -> dict[str, Any] | None:
