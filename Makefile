@@ -10,8 +10,8 @@ PYTEST := $(BIN)/python -m pytest
 # Tests that need root run when there is root.
 ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
 
-.PHONY: help up down setup packages venv guest test check format unit house api kernel scenario bench bench-peer \
-	bench-growth conformance fuzz soak faults docs lock clean
+.PHONY: help up down setup packages venv guest test check format unit house api kernel scenario bench \
+	conformance docs lock clean
 
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,23 +64,8 @@ scenario: setup ## Whole clouds on this machine; root.
 bench: setup ## Speed and memory: a table, and JSON.
 	@$(BIN)/python -m bench $(ARGS)
 
-bench-peer: setup
-	@$(BIN)/python -m bench peer $(ARGS)
-
-bench-growth: setup
-	@$(BIN)/python -m bench growth $(ARGS)
-
 conformance: setup ## Run the Tempest tests of LIST on a lab of their own.
 	@$(BIN)/python -m conformance --list $(LIST) $(ARGS)
-
-fuzz: $(READY)
-	@$(BIN)/python -m bench.fuzz $(or $(REQUESTS),1000)
-
-soak: setup
-	@$(BIN)/python -m bench.soak $(or $(ROUNDS),3)
-
-faults: setup
-	@$(PYTEST) tests/scenario -k survival
 
 docs: $(READY) ## Make the generated pages.
 	@$(BIN)/python -m virga.cli.settings_page > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
