@@ -19,6 +19,8 @@ from virga.settings import Settings
 FICLONE = 0x40049409
 GUEST_SAYS = 0x10
 QEMU_EXIT = GUEST_SAYS << 1 | 1
+PROBE_SECONDS = 10.0
+"""How long a probe may take; a guest that stopped on its way stands still for ever."""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -105,39 +107,43 @@ def accelerator() -> Choice:
     """``kvm`` when a guest really runs by it: the device may exist and yet run nothing."""
     if not Path("/dev/kvm").exists():
         return Choice("tcg", NO_KVM)
-    works, why = _boots_by_kvm()
+    works, why = boots("kvm", "host")
     if works:
-        return Choice("kvm", "a guest of a few instructions ran by /dev/kvm")
+        return Choice("kvm", "a guest came up by /dev/kvm")
     return Choice("tcg", f"/dev/kvm exists but ran no guest ({why}), so QEMU translates (TCG)")
 
 
-def _boots_by_kvm() -> tuple[bool, str]:
-    # The reset vector of the only ROM: mov dx,0xf4; mov al,GUEST_SAYS; out dx,al; jmp back.
-    rom = bytearray(65536)
-    code = bytes([0xBA, 0xF4, 0x00, 0xB0, GUEST_SAYS, 0xEE, 0xEB, 0xFE])
-    rom[-16 : -16 + len(code)] = code
-    with tempfile.NamedTemporaryFile(suffix=".rom") as file:
-        file.write(rom)
+def boot_sector() -> bytes:
+    """A disk whose only sector says GUEST_SAYS to the debug port, once the firmware has come that far."""
+    # sti; mov cx,4; hlt, until four ticks of the clock came; mov dx,0xf4; mov al,GUEST_SAYS; out dx,al; stay here.
+    ticks = bytes([0xFB, 0xB9, 0x04, 0x00, 0xF4, 0xE2, 0xFD])
+    code = ticks + bytes([0xBA, 0xF4, 0x00, 0xB0, GUEST_SAYS, 0xEE, 0xEB, 0xFE])
+    return code.ljust(510, b"\0") + b"\x55\xaa"
+
+
+def boots(accelerator: str, cpu: str) -> tuple[bool, str]:
+    """Whether the firmware comes to a boot sector on the machine and processor that instances get; if not, why.
+
+    Less is no proof: a /dev/kvm without the processor's help may run a few instructions, and then refuse a
+    register of ``-cpu host`` or stop in the middle of the firmware.
+    """
+    with tempfile.NamedTemporaryFile(suffix=".img") as file:
+        file.write(boot_sector())
         file.flush()
-        argv = [
-            "qemu-system-x86_64",
-            "-accel",
-            "kvm",
-            "-machine",
-            "pc",
-            "-m",
-            "4",
-            "-nodefaults",
-            "-display",
-            "none",
-        ]
-        argv += ["-bios", file.name, "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-no-reboot"]
+        argv = ["qemu-system-x86_64", "-accel", accelerator, "-machine", "pc", "-cpu", cpu, "-m", "64"]
+        argv += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        argv += ["-drive", f"file={file.name},format=raw,if=ide,snapshot=on"]
+        argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
         try:
-            done = run(argv, timeout_s=5.0, check=False)
+            done = run(argv, timeout_s=PROBE_SECONDS, check=False)
         except CommandError as error:
-            return False, str(error.completed.stderr)
-    lines = done.stderr.strip().splitlines()
-    return done.returncode == QEMU_EXIT, lines[-1] if lines else f"exit status {done.returncode}"
+            return False, _first_line(str(error.completed.stderr)) or "it stopped on its way"
+    why = _first_line(done.stderr) or f"exit status {done.returncode}"
+    return done.returncode == QEMU_EXIT, why
+
+
+def _first_line(text: str) -> str:
+    return next((line for line in text.strip().splitlines() if line), "").removeprefix("qemu-system-x86_64: ")
 
 
 def iptables() -> Choice:
