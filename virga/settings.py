@@ -90,6 +90,9 @@ class Settings:
     dns_domain: Annotated[str, "Domain of the names of instances."] = "openstacklocal"
     dhcp_lease_seconds: Annotated[int, "Length of a DHCP lease."] = 86400
     agent_down_seconds: Annotated[int, "Silence after which an agent counts as down."] = 45
+    repair: Annotated[
+        bool, "Whether agents put back what others change on their hosts; off: to study a broken network."
+    ] = True
     plug: Annotated[
         Literal["ovs", "hybrid"], "How instances are plugged: a tap on br-int, or by a Linux bridge."
     ] = "ovs"

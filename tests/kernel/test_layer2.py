@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from tests.lib.host import Host
@@ -22,6 +23,7 @@ from tests.lib.l2_world import (
     tcp_in,
 )
 from tests.lib.waiting import eventually
+from virga.contract.calls import CheckHost
 from virga.contract.items import Network
 from virga.sdn.port_flows import link_local
 
@@ -153,6 +155,25 @@ def test_drift_is_repaired(host: Host) -> None:
     eventually(lambda: guests.connects(A, B.address, 22), "traffic is back")
     host.vsctl("set", "port", A.port.device_name, "tag=77")
     eventually(lambda: host.vsctl("get", "port", A.port.device_name, "tag").strip() == "1", "the tag is back")
+
+
+def test_without_repair_only_news_makes_the_agent_write() -> None:
+    with Host(bridge_mappings={"physnet1": "br-eth1"}, repair=False) as host:
+        host.start_agent()
+        start(host, A)
+        device = A.port.device_name
+        host.vsctl("set", "port", device, "tag=77")
+
+        def differs() -> bool:
+            found = msgspec.json.decode(host.control.call("agent.check", CheckHost()).result)
+            return any(each["key"] == device for each in found)
+
+        eventually(differs, "the agent sees it")
+        # Were there a round because of the change, it would have come before this answer.
+        assert differs()
+        assert host.vsctl("get", "port", device, "tag").strip() == "77"
+        host.control.put(WEB)
+        eventually(lambda: host.vsctl("get", "port", device, "tag").strip() == "1", "news repairs")
 
 
 def test_flows_are_back_at_once_after_a_restart_of_the_switch(host: Host) -> None:

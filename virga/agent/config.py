@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+NEVER_S = 10.0 * 365 * 86400
+
 ROLES = ("network", "dhcp", "l3", "metadata", "compute")
 
 
@@ -67,10 +69,16 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     disk_gb: int = 0
     heartbeat_s: float = 10.0
     resync_s: float = 120.0
+    repair: bool = True
+    """Put back what others changed. When false, only news from the control plane makes the agent write."""
     log_directory: str = ""
     """Where the log file goes; empty means standard error."""
     log_level: str = "info"
     facts: Facts = Facts()
+
+    @property
+    def resync_every_s(self) -> float:
+        return self.resync_s if self.repair else NEVER_S
 
     @property
     def ovsdb_socket(self) -> Path:

@@ -75,6 +75,10 @@ class Outlet:
         if self.loop is not None:
             self.loop.wake()
 
+    def wake_for_repair(self, config: AgentConfig) -> Callable[[], None]:
+        """What a driver calls when others changed its subsystem."""
+        return self.wake if config.repair else _let_be
+
     def send(self, message: AnyMessage) -> None:
         if self.feed is not None:
             self.feed.send(message)
@@ -88,6 +92,10 @@ class Outlet:
         except CallFailed as error:
             raise Unreachable(str(error)) from error
         return answer
+
+
+def _let_be() -> None:
+    """Leave what was changed as it is until there is news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +131,7 @@ class Agent:
         self._config = config
         self.outlet = outlet
         self.parts = parts
-        self.loop = Loop(parts.managers, parts.drivers, outlet.send, resync_every_s=config.resync_s)
+        self.loop = Loop(parts.managers, parts.drivers, outlet.send, resync_every_s=config.resync_every_s)
         outlet.loop = self.loop
         outlet.registry.register("agent.check", CheckHost, self._check)
         self.calls = CallDispatcher(outlet.registry, outlet.send)
@@ -192,7 +200,7 @@ def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
     hybrid = HybridManager(networks, groups, layer2.hybrid, config.plug == "hybrid")
     ports = PortManager(networks, groups, layer2, hybrid.outcome)
     outlet.ports_ready = ports.are_ready
-    upper = layer3(config, outlet.wake)
+    upper = layer3(config, outlet.wake, outlet.wake_for_repair(config))
     managers: list[Manager] = [
         census,
         PlugManager(layer2.namespaces, layer2.links),
@@ -226,7 +234,12 @@ def real_layer2(config: AgentConfig, outlet: Outlet) -> Layer2:
         namespaces=NamespaceDriver(),
         links=LinkDriver(),
         leak=LeakDriver(),
-        switch=SwitchDriver(config.ovsdb_socket, outlet.wake, config.facts.datapath_type),
+        switch=SwitchDriver(
+            config.ovsdb_socket,
+            outlet.wake,
+            config.facts.datapath_type,
+            on_change=outlet.wake_for_repair(config),
+        ),
         flows=FlowDriver(Path(config.ovs_directory), outlet.wake),
         hybrid=HybridDrivers(IpsetDriver(), IptablesDriver(config.facts.iptables), RecheckDriver()),
     )

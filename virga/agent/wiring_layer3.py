@@ -57,8 +57,10 @@ def metadata_socket(config: AgentConfig) -> Path:
     return Path(config.directory) / "metadata_proxy"
 
 
-def layer3(config: AgentConfig, wake: Callable[[], None]) -> Layer3:
-    """Drivers of the kind that the configuration says."""
+def layer3(
+    config: AgentConfig, wake: Callable[[], None], on_exit: Callable[[], None] | None = None
+) -> Layer3:
+    """Drivers of the kind that the configuration says. ``on_exit`` is told of daemons that ended; else ``wake``."""
     if config.drivers == "fake":
         return Layer3(
             FakeAddresses(),
@@ -72,9 +74,9 @@ def layer3(config: AgentConfig, wake: Callable[[], None]) -> Layer3:
     return Layer3(
         AddressDriver(Announcer(), wake=wake),
         IptablesDriver(config.facts.iptables, wake=wake, versions=(4, 6) if has_ipv6() else (4,)),
-        DnsmasqDriver(state, wake),
-        radvd_driver(state, wake),
-        haproxy_driver(state, wake),
+        DnsmasqDriver(state, wake, on_exit=on_exit),
+        radvd_driver(state, wake, on_exit=on_exit),
+        haproxy_driver(state, wake, on_exit=on_exit),
         ConntrackDriver(wake=wake),
     )
 

@@ -87,6 +87,7 @@ class Host:
             "roles": [*ROLES, *(FIRST_ROLES if first else [])],
             "bridge_mappings": mappings,
             "bridge_nics": nics,
+            "repair": settings.repair,
             "plug": settings.plug,
             "instance_driver": settings.instance_kind,
             "guest_directory": settings.guest_dir,

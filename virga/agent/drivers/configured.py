@@ -52,11 +52,17 @@ class Kind:
 class ConfiguredDaemonDriver:
     """Idempotent; the file first, then the process. Mark: the configuration file in the command line."""
 
-    def __init__(self, kind: Kind, wake: Callable[[], None] = lambda: None, runner: Runner = run) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        wake: Callable[[], None] = lambda: None,
+        runner: Runner = run,
+        on_exit: Callable[[], None] | None = None,
+    ) -> None:
         self.name = kind.name
         self.kind = kind
         self._wake = wake
-        self._daemons = Daemons(wake, runner)
+        self._daemons = Daemons(on_exit or wake, runner)
         self._wishes: Wishes[Configured] = Wishes(kind.name)
         self._presence = Presence()
         self._present: set[str] = set()

@@ -31,11 +31,17 @@ class DnsmasqDriver:
 
     name = "dnsmasq"
 
-    def __init__(self, state: Path, wake: Callable[[], None] = lambda: None, runner: Runner = run) -> None:
+    def __init__(
+        self,
+        state: Path,
+        wake: Callable[[], None] = lambda: None,
+        runner: Runner = run,
+        on_exit: Callable[[], None] | None = None,
+    ) -> None:
         self._root = state / "dhcp"
         self._run = runner
         self._wake = wake
-        self._daemons = Daemons(wake, runner)
+        self._daemons = Daemons(on_exit or wake, runner)
         self._wishes: Wishes[Dnsmasq] = Wishes(self.name)
         self._presence = Presence()
         self._present: set[str] = set()

@@ -10,7 +10,10 @@ from virga.lib.run import Runner, run
 
 
 def haproxy_driver(
-    state: Path, wake: Callable[[], None] = lambda: None, runner: Runner = run
+    state: Path,
+    wake: Callable[[], None] = lambda: None,
+    runner: Runner = run,
+    on_exit: Callable[[], None] | None = None,
 ) -> ConfiguredDaemonDriver:
     kind = Kind(
         name="haproxy",
@@ -21,4 +24,4 @@ def haproxy_driver(
         arguments=lambda config, pid: ("-f", config),
         reloads=False,
     )
-    return ConfiguredDaemonDriver(kind, wake, runner)
+    return ConfiguredDaemonDriver(kind, wake, runner, on_exit)

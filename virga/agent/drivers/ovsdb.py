@@ -54,8 +54,10 @@ class SwitchDriver:
         datapath_type: str = "netdev",
         connect: Callable[[Path, Any, Callable[[], None]], OvsdbClient] = OvsdbClient,
         patience_s: float = 10.0,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         self._wake = wake
+        self._tell_change = on_change or wake
         self._datapath_type = datapath_type
         self._patience_s = patience_s
         self._bridges: Wishes[WantedBridge] = Wishes(self.name)
@@ -171,7 +173,7 @@ class SwitchDriver:
             news = not self._touched and not self._applying
             self._touched = True
         if news:
-            self._wake()
+            self._tell_change()
 
     def _refresh(self) -> None:
         with self._db.changed:

@@ -10,7 +10,10 @@ from virga.lib.run import Runner, run
 
 
 def radvd_driver(
-    state: Path, wake: Callable[[], None] = lambda: None, runner: Runner = run
+    state: Path,
+    wake: Callable[[], None] = lambda: None,
+    runner: Runner = run,
+    on_exit: Callable[[], None] | None = None,
 ) -> ConfiguredDaemonDriver:
     logs = state / "ra" / "radvd.log"
     kind = Kind(
@@ -22,4 +25,4 @@ def radvd_driver(
         arguments=lambda config, pid: ("-C", config, "-p", pid, "-m", "logfile", "-l", str(logs)),
         reloads=True,
     )
-    return ConfiguredDaemonDriver(kind, wake, runner)
+    return ConfiguredDaemonDriver(kind, wake, runner, on_exit)
