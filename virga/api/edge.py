@@ -115,10 +115,13 @@ class Edge:
         )
 
     async def _answer(self, req: Request, receive: Receive) -> Response:
+        if self.service.modernise is not None:
+            self.service.modernise(req)
         microversions = self.service.microversions
         if microversions is not None:
             req.microversion = microversions.minimum
-            req.microversion = microversions.negotiate(req.headers)
+            if req.versioned:
+                req.microversion = microversions.negotiate(req.headers)
         match = self.table.match(req.method, req.path)
         if not isinstance(match, Match):
             raise self._no_route(req, match)
@@ -172,6 +175,11 @@ class Edge:
         paths = (req.path, self.service.prefix + req.path)
         if rules is not None and not allows(rules, self.service.name, req.method, paths):
             raise self._unauthenticated()
+        if req.url_project is not None and req.caller.project_id != req.url_project:
+            raise BadRequest(
+                f"Malformed request URL: URL's project_id '{req.url_project}' doesn't match Context's project_id "
+                f"'{req.caller.project_id}'"
+            )
         if route.access != AUTHENTICATED:
             try:
                 req.enforce(route.access)
@@ -252,7 +260,7 @@ class Edge:
 
     async def _send(self, response: Response, req: Request, send: Send) -> int:
         headers = dict.fromkeys(self.service.request_id_headers, req.request_id)
-        if self.service.microversions is not None:
+        if self.service.microversions is not None and req.versioned:
             headers |= self.service.microversions.response_headers(req.microversion)
         headers |= req.response_headers
         headers |= {name.lower(): value for name, value in response.headers.items()}

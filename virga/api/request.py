@@ -76,6 +76,12 @@ class Request:
     stream: AsyncIterator[bytes] | None = None
     response_headers: dict[str, str] = field(default_factory=dict)
     """Headers a handler adds to whatever it returns."""
+    old_root: tuple[str, str] | None = None
+    """The root of today's URLs and what the client wrote in its place: ``("/v2.1", "/v2.1/PROJECT")``."""
+    url_project: str | None = None
+    """The project that an old URL names; it must be the caller's."""
+    versioned: bool = True
+    """False under a URL that is older than microversions."""
 
     def __getitem__(self, name: str) -> str:
         """A path parameter."""
@@ -93,7 +99,9 @@ class Request:
         return [value for key, value in self.query if key == name]
 
     def url(self, path: str) -> str:
-        """An absolute link within this service."""
+        """An absolute link within this service, by the root that the client itself used."""
+        if self.old_root is not None and path.startswith(self.old_root[0] + "/"):
+            path = self.old_root[1] + path.removeprefix(self.old_root[0])
         return self.base_url + path
 
     def enforce(self, name: str, target: Mapping[str, Any] | None = None) -> None:

@@ -12,6 +12,7 @@ from starlette.routing import compile_path
 
 from virga.api.faults import Envelope, Fault
 from virga.api.microversion import Microversions
+from virga.api.request import Request
 
 PUBLIC = "public"
 """Access rule: no token is asked for."""
@@ -72,6 +73,8 @@ class ServiceApi:
     unauthenticated: Callable[[], Fault] | None = None
     forbidden: Callable[[Fault], Fault] | None = None
     """Rewords a policy refusal the way the service does."""
+    modernise: Callable[[Request], None] | None = None
+    """Turns an old URL of the service into today's, before routes are looked up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,13 +42,13 @@ def next_link(req: Request, path: str, ids: Sequence[str], page_limit: int) -> l
 def links(req: Request, collection: str, ident: str) -> list[dict[str, str]]:
     """``self`` and ``bookmark``."""
     return [
-        {"rel": "self", "href": f"{req.base_url}/v2.1/{collection}/{ident}"},
-        {"rel": "bookmark", "href": f"{req.base_url}/{collection}/{ident}"},
+        {"rel": "self", "href": req.url(f"/v2.1/{collection}/{ident}")},
+        {"rel": "bookmark", "href": f"{req.base_url}{_project(req)}/{collection}/{ident}"},
     ]
 
 
 def bookmark(req: Request, collection: str, ident: str) -> list[dict[str, str]]:
-    return [{"rel": "bookmark", "href": f"{req.base_url}/{collection}/{ident}"}]
+    return [{"rel": "bookmark", "href": f"{req.base_url}{_project(req)}/{collection}/{ident}"}]
 
 
 def after_marker(rows: Sequence[Any], marker: str | None, limit: int, key: str = "id") -> list[Any]:
@@ -59,3 +59,8 @@ def after_marker(rows: Sequence[Any], marker: str | None, limit: int, key: str =
                 return list(rows[index + 1 : index + 1 + limit])
         raise marker_not_found(marker)
     return list(rows[:limit])
+
+
+def _project(req: Request) -> str:
+    """Bookmarks have no version, but the project where the URL had it."""
+    return f"/{req.url_project}" if req.url_project else ""

@@ -21,6 +21,7 @@ from virga.services.compute import (
     instance_action,
     interface,
     keypair,
+    legacy_url,
     migration,
     proxy_image,
     proxy_network,
@@ -99,4 +100,5 @@ def service(settings: Settings) -> ServiceApi:
         microversions=version.MICROVERSIONS,
         request_id_headers=("x-openstack-request-id", "x-compute-request-id"),
         not_found=page_not_found,
+        modernise=legacy_url.modernise,
     )
