@@ -12,8 +12,8 @@ import os
 import re
 import subprocess
 import sys
-import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance import tempest_conf
@@ -21,10 +21,23 @@ from conformance.cloud import Admin
 
 TEMPEST = ("tempest==47.0.0", "neutron-tempest-plugin==3.3.0", "setuptools<81")
 
+_SET_UP = re.compile(r"setUpClass \((.+)\)")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one test: ``success``, ``skip``, ``fail`` ..., and what a skip or failure said."""
+
+    status: str
+    text: str = ""
+
 
 @dataclass
 class Outcome:
-    """What a run gave. ``missing`` are names of the list that this Tempest does not have."""
+    """What a run gave for one suite.
+
+    ``missing`` are names that this Tempest does not have, or that never ran since their class failed to set up.
+    """
 
     suite: str
     expected: int
@@ -32,7 +45,6 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
     @property
     def ran(self) -> int:
@@ -41,6 +53,23 @@ class Outcome:
     @property
     def ok(self) -> bool:
         return self.passed == self.expected
+
+
+def outcome(suite: str, names: Iterable[str], results: Mapping[str, Result]) -> Outcome:
+    """What became of the tests of a suite, out of the results of a run."""
+    wanted = sorted(set(names))
+    counted = Outcome(suite, expected=len(wanted))
+    for name in wanted:
+        result = results.get(name)
+        if result is None:
+            counted.missing.append(name)
+        elif result.status == "success":
+            counted.passed += 1
+        elif result.status == "skip":
+            counted.skipped[name] = result.text
+        else:
+            counted.failed[name] = result.text
+    return counted
 
 
 def environment(directory: Path) -> Path:
@@ -102,23 +131,18 @@ class TempestRun:
             if line.startswith(("tempest", "neutron"))
         }
 
-    def run(self, suite: str, names: list[str], concurrency: int) -> Outcome:
-        """Run the named tests and count what happened to each."""
+    def run(self, names: Iterable[str], concurrency: int) -> dict[str, Result]:
+        """Run the named tests; results by name."""
         there = self.existing()
-        wanted = sorted(set(names))
-        outcome = Outcome(suite, expected=len(wanted), missing=[n for n in wanted if n not in there])
         load = self.workspace / "load.txt"
-        load.write_text("".join(f"{there[n]}\n" for n in wanted if n in there))
-        began = time.monotonic()
+        load.write_text("".join(f"{there[n]}\n" for n in sorted(set(names)) if n in there))
         subprocess.run(
             [self.tools / "stestr", "run", "--load-list", load, "--concurrency", str(concurrency)],
             cwd=self.workspace, env=self.environ, check=False,
         )  # fmt: skip
-        outcome.seconds = round(time.monotonic() - began, 1)
-        self._read(outcome)
-        return outcome
+        return spread(self._read(), there)
 
-    def _read(self, outcome: Outcome) -> None:
+    def _read(self) -> dict[str, Result]:
         stream = subprocess.run(
             [self.tools / "stestr", "last", "--subunit"],
             cwd=self.workspace, env=self.environ, check=False, capture_output=True,
@@ -127,15 +151,23 @@ class TempestRun:
             [self.tools / "python", Path(__file__).with_name("read_subunit.py")],
             input=stream, env=self.environ, check=True, capture_output=True,
         ).stdout.decode()  # fmt: skip
+        results: dict[str, Result] = {}
         for line in lines.splitlines():
             test = json.loads(line)
-            name = name_of(test["id"])
-            if test["status"] == "success" and not name.startswith("setUpClass"):
-                outcome.passed += 1
-            elif test["status"] == "skip":
-                outcome.skipped[name] = test["text"]
-            elif test["status"] not in ("success", "exists"):
-                outcome.failed[name] = test["text"]
+            if test["status"] != "exists":
+                results[name_of(test["id"])] = Result(test["status"], test["text"])
+        return results
+
+
+def spread(results: Mapping[str, Result], names: Iterable[str]) -> dict[str, Result]:
+    """A class that could not be set up, or said that it is to be skipped, says so for each of its tests."""
+    found = dict(results)
+    classes = {match[1]: result for id_, result in results.items() if (match := _SET_UP.fullmatch(id_))}
+    for name in names:
+        of_class = classes.get(name.rpartition(".")[0])
+        if of_class is not None and name not in found:
+            found[name] = of_class
+    return found
 
 
 def names_in(path: Path) -> list[str]:
@@ -144,19 +176,15 @@ def names_in(path: Path) -> list[str]:
     return sorted({name_of(line) for line in lines if line.strip() and not line.startswith("#")})
 
 
-def report(outcome: Outcome, path: Path | None) -> None:
-    """Print the totals, the failures and the skips; keep them as JSON where asked."""
-    for name, text in outcome.failed.items():
+def report(found: Outcome) -> None:
+    """Print the totals, the failures and the skips."""
+    for name, text in found.failed.items():
         print(f"FAILED   {name}: {text}")
-    for name, text in outcome.skipped.items():
+    for name, text in found.skipped.items():
         print(f"SKIPPED  {name}: {text}")
-    for name in outcome.missing:
+    for name in found.missing:
         print(f"MISSING  {name}")
     print(
-        f"{outcome.suite}: expected {outcome.expected}, ran {outcome.ran}, passed {outcome.passed}, "
-        f"failed {len(outcome.failed)}, skipped {len(outcome.skipped)}, missing {len(outcome.missing)}, "
-        f"{outcome.seconds:.0f} s"
+        f"{found.suite}: expected {found.expected}, ran {found.ran}, passed {found.passed}, "
+        f"failed {len(found.failed)}, skipped {len(found.skipped)}, missing {len(found.missing)}"
     )
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**asdict(outcome), "ran": outcome.ran}, indent=2) + "\n")
