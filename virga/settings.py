@@ -87,6 +87,10 @@ class Settings:
         "vlan",
     )
     physical_mtu: Annotated[int, "MTU of the physical networks."] = 1500
+    network_quotas: Annotated[
+        Texts,
+        "What a project may have in the Network service, as `resource=limit`, where not Neutron's defaults.",
+    ] = ()
     dns_domain: Annotated[str, "Domain of the names of instances."] = "openstacklocal"
     dhcp_lease_seconds: Annotated[int, "Length of a DHCP lease."] = 86400
     agent_down_seconds: Annotated[int, "Silence after which an agent counts as down."] = 45
@@ -157,6 +161,10 @@ class Settings:
     def vlan_range_list(self) -> list[VlanRange]:
         return [vlan_range(text) for text in self.vlan_ranges]
 
+    @property
+    def network_quota_limits(self) -> dict[str, int]:
+        return dict(quota_limit(text) for text in self.network_quotas)
+
 
 @dataclass(frozen=True, slots=True)
 class VlanRange:
@@ -176,6 +184,14 @@ def vlan_range(text: str) -> VlanRange:
             f"{text!r} is not of the form physical_network:first:last with ids from 1 to 4094"
         )
     return VlanRange(name, int(first), int(last))
+
+
+def quota_limit(text: str) -> tuple[str, int]:
+    """Read ``resource=limit``; -1 is no limit."""
+    name, _, number = text.partition("=")
+    if not (name and re.fullmatch(r"-1|\d{1,9}", number)):
+        raise SettingsError(f"{text!r} is not of the form resource=limit")
+    return name, int(number)
 
 
 def _network(text: str) -> None:
@@ -215,11 +231,17 @@ def _ranges(value: Texts) -> None:
         vlan_range(text)
 
 
+def _quotas(value: Texts) -> None:
+    for text in value:
+        quota_limit(text)
+
+
 CHECKS: dict[str, Callable[[Any], object]] = {
     "port": _port,
     "bind_address": ipaddress.ip_address,
     "outside_cidr": _network,
     "vlan_ranges": _ranges,
+    "network_quotas": _quotas,
     "hosts": _positive,
     "token_seconds": _positive,
     "password_hash_rounds": _rounds,

@@ -15,7 +15,9 @@ from virga.contract.messages import Heartbeat, Resources
 
 Configuration = dict[str, str | int | bool | dict[str, str] | list[str]]
 
-EXTENSIONS: list[str] = []
+NETWORK_EXTENSIONS: list[str] = []
+L3_EXTENSIONS = ["port_forwarding"]
+"""What the agents do beyond the core, by the names that Neutron's agents have for it."""
 
 
 class HeartbeatSender:
@@ -78,7 +80,7 @@ class HeartbeatSender:
             "datapath_type": config.facts.datapath_type,
             "devices": self._census.count("port"),
             "enable_distributed_routing": False,
-            "extensions": list(EXTENSIONS),
+            "extensions": list(NETWORK_EXTENSIONS),
             "in_distributed_mode": False,
             "integration_bridge": config.integration_bridge,
             "l2_population": False,
@@ -107,7 +109,7 @@ class HeartbeatSender:
         return {
             "agent_mode": "legacy",
             "ex_gw_ports": gateways,
-            "extensions": [],
+            "extensions": list(L3_EXTENSIONS),
             "floating_ips": self._census.count("floating_ip"),
             "handle_internal_only_routers": True,
             "interface_driver": "openvswitch",

@@ -19,6 +19,7 @@ from virga.services.network.models_l3 import (
     security_group_rule,
     trunk,
 )
+from virga.settings import Settings
 
 UNLIMITED = -1
 DEFAULTS = {
@@ -57,31 +58,37 @@ _USED = {
 }
 
 
-def limit(tx: Tx, project_id: str, resource: str) -> int:
+def defaults(settings: Settings) -> dict[str, int]:
+    """Limits of a project for which none were set."""
+    chosen = settings.network_quota_limits
+    return {name: chosen.get(name, number) for name, number in DEFAULTS.items()}
+
+
+def limit(tx: Tx, settings: Settings, project_id: str, resource: str) -> int:
     own = tx.scalar(_LIMIT, {"project": project_id, "resource": resource})
-    return DEFAULTS[resource] if own is None else int(own)
+    return defaults(settings)[resource] if own is None else int(own)
 
 
 def used(tx: Tx, project_id: str, resource: str) -> int:
     return int(tx.scalar(_USED[resource], {"project": project_id}) or 0)
 
 
-def limits(tx: Tx, project_id: str) -> dict[str, int]:
+def limits(tx: Tx, settings: Settings, project_id: str) -> dict[str, int]:
     own = {
         row.resource: row.limit
         for row in tx.all(select(quota.c.resource, quota.c.limit).where(quota.c.project_id == project_id))
     }
-    return {name: own.get(name, default) for name, default in DEFAULTS.items()}
+    return {name: own.get(name, default) for name, default in defaults(settings).items()}
 
 
 def check(tx: Tx, context: Context, resource: Resource, items: list[Values]) -> None:
     """Refuse a create that would go beyond the project's limit. Called before anything is made."""
     assert resource.quota is not None
-    check_projects(tx, resource.quota, [item.get("project_id", "") for item in items])
+    check_projects(tx, context, resource.quota, [item.get("project_id", "") for item in items])
 
 
-def check_projects(tx: Tx, name: str, projects: Sequence[str]) -> None:
+def check_projects(tx: Tx, context: Context, name: str, projects: Sequence[str]) -> None:
     for project_id, count in Counter(projects).items():
-        allowed = limit(tx, project_id, name)
+        allowed = limit(tx, context.settings, project_id, name)
         if allowed != UNLIMITED and used(tx, project_id, name) + count > allowed:
             raise faults.OverQuota(overs=f"['{name}']")

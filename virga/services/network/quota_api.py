@@ -31,7 +31,11 @@ def index(tx: Tx, context: Context, req: Request) -> Any:
     """Projects whose limits were set."""
     _allowed(context, "get_quota", "")
     projects = sorted({row.project_id for row in tx.all(select(table.c.project_id))})
-    return {"quotas": [{**quota.limits(tx, p), "project_id": p, "tenant_id": p} for p in projects]}
+    return {
+        "quotas": [
+            {**quota.limits(tx, context.settings, p), "project_id": p, "tenant_id": p} for p in projects
+        ]
+    }
 
 
 def own_project(tx: Tx, context: Context, req: Request) -> Any:
@@ -40,7 +44,7 @@ def own_project(tx: Tx, context: Context, req: Request) -> Any:
 
 def show(tx: Tx, context: Context, req: Request) -> Any:
     _may_see(context, req["project"])
-    return {"quota": quota.limits(tx, req["project"])}
+    return {"quota": quota.limits(tx, context.settings, req["project"])}
 
 
 def _may_see(context: Context, project_id: str) -> None:
@@ -50,13 +54,13 @@ def _may_see(context: Context, project_id: str) -> None:
 
 def show_default(tx: Tx, context: Context, req: Request) -> Any:
     _may_see(context, req["project"])
-    return {"quota": dict(quota.DEFAULTS)}
+    return {"quota": quota.defaults(context.settings)}
 
 
 def show_details(tx: Tx, context: Context, req: Request) -> Any:
     project_id = req["project"]
     _may_see(context, project_id)
-    limits = quota.limits(tx, project_id)
+    limits = quota.limits(tx, context.settings, project_id)
     return {
         "quota": {
             name: {"limit": limit, "used": quota.used(tx, project_id, name), "reserved": 0}
@@ -98,7 +102,7 @@ def update(tx: Tx, context: Context, req: Request) -> Any:
                 raise InvalidQuotaLimit(limit=limit, resource=name, used=used)
         tx.execute(delete(table).where(table.c.project_id == project_id, table.c.resource == name))
         tx.execute(insert(table).values(project_id=project_id, resource=name, limit=limit))
-    return {"quota": quota.limits(tx, project_id)}
+    return {"quota": quota.limits(tx, context.settings, project_id)}
 
 
 def reset(tx: Tx, context: Context, req: Request) -> None:

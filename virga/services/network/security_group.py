@@ -78,7 +78,7 @@ def create(tx: Tx, context: Context, values: Values) -> str:
     if values["name"].lower() == "default":
         raise SecurityGroupDefaultAlreadyExists()
     rules = default.count_template_rules(tx, is_default=False)
-    quota.check_projects(tx, "security_group_rule", [values["project_id"]] * rules)
+    quota.check_projects(tx, context, "security_group_rule", [values["project_id"]] * rules)
     group_id = new_uuid()
     tx.execute(
         insert(security_group).values(

@@ -20,6 +20,8 @@ from virga.services.network.attributes import SUBNET
 from virga.services.network.models import ip_allocation, network, port, subnet, tag
 from virga.services.network.standard import add_tags, by_ids, fresh, tags_of, time
 
+# Neutron takes any type that begins like an owner of the network's own, or with a letter of "compute:".
+SERVICE_TYPES = ("network:", "neutron:", *"compute:")
 MAX_NAMESERVERS = 5
 MAX_ROUTES = 20
 # Ports that hold an address only as long as the subnet is there.
@@ -224,7 +226,7 @@ def _check_gateway(gateway: str, net: ipam.Net) -> None:
 
 def _check_service_types(types: Sequence[str]) -> None:
     for item in types:
-        if not item.startswith(("network:", "compute:", "baremetal:", "neutron:")):
+        if not item.startswith(SERVICE_TYPES):
             raise faults.InvalidInput(
                 reason=f"Subnet service type {item} does not correspond to a valid device owner"
             )
