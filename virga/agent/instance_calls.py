@@ -49,6 +49,7 @@ class InstanceCalls:
             ("instance.release_disk", calls.ReleaseDisk, self.release_disk),
             ("instance.detach_disk", calls.DetachDisk, self.detach_disk),
             ("instance.resize_disk", calls.ResizeDisk, self.resize_disk),
+            ("instance.disks", calls.HeldDisks, self.disks),
             ("instance.set_password", calls.SetPassword, self.set_password),
             ("instance.trigger_crash_dump", calls.InjectNmi, self.trigger_crash_dump),
             ("instance.diagnostics", calls.Diagnostics, self.diagnostics),
@@ -89,6 +90,12 @@ class InstanceCalls:
                     kind.actions.resize_disk(item, disk, call.size_gb)
                     return
         raise GuestError(f"instance {call.instance_id} has no volume {call.volume_id}", "DiskNotFound")
+
+    def disks(self, _: calls.HeldDisks) -> list[calls.HeldDisk]:
+        return [
+            calls.HeldDisk(instance_id=instance_id, volume_id=volume_id)
+            for instance_id, volume_id in self._driver.held_volumes()
+        ]
 
     def set_password(self, call: calls.SetPassword) -> None:
         with self._driver.turn(call.instance_id) as (kind, _):

@@ -40,6 +40,14 @@ class Pool(Protocol):
 
     def copy_out(self, volume_id: str, snapshot_id: str | None, target: Path, disk_format: str) -> int: ...
 
+    def back_up(self, volume_id: str, snapshot_id: str | None, target: Path, parent: Path | None) -> int: ...
+
+    def restore(self, volume_id: str, backup: Path) -> calls.VolumeFacts: ...
+
+    def leave(self, kind: str, holder_id: str) -> None: ...
+
+    def adopt(self, kind: str, source_id: str, new_id: str, volume_id: str = "") -> None: ...
+
 
 class VolumeCallError(CallError):
     """An action on a volume that could not be done."""
@@ -82,6 +90,12 @@ class VolumeCalls:
             ("volume.delete_snapshot", calls.SnapshotDelete, self.delete_snapshot),
             ("volume.revert_to_snapshot", calls.SnapshotRevert, self.revert),
             ("volume.copy_out", calls.VolumeCopyOut, self.copy_out),
+            ("volume.back_up", calls.VolumeBackUp, self.back_up),
+            ("volume.restore", calls.VolumeRestore, self.restore),
+            ("volume.leave", calls.VolumeLeave, self.leave),
+            ("volume.adopt", calls.VolumeAdopt, self.adopt),
+            ("volume.leave_snapshot", calls.SnapshotLeave, self.leave_snapshot),
+            ("volume.adopt_snapshot", calls.SnapshotAdopt, self.adopt_snapshot),
         ]
         for method, arguments, function in methods:
             registry.register(method, arguments, _spoken(function))
@@ -110,3 +124,26 @@ class VolumeCalls:
     def copy_out(self, call: calls.VolumeCopyOut) -> calls.CopyDone:
         size = self._pool.copy_out(call.volume_id, call.snapshot_id, Path(call.path), call.disk_format)
         return calls.CopyDone(size=size)
+
+    def back_up(self, call: calls.VolumeBackUp) -> calls.CopyDone:
+        parent = Path(call.parent_path) if call.parent_path else None
+        size = self._pool.back_up(call.volume_id, call.snapshot_id, Path(call.path), parent)
+        return calls.CopyDone(size=size)
+
+    def restore(self, call: calls.VolumeRestore) -> calls.VolumeFacts:
+        self._once_free(call.volume_id)
+        return self._pool.restore(call.volume_id, Path(call.backup_path))
+
+    def leave(self, call: calls.VolumeLeave) -> None:
+        self._once_free(call.volume_id)
+        self._pool.leave("volume", call.volume_id)
+
+    def adopt(self, call: calls.VolumeAdopt) -> calls.VolumeFacts:
+        self._pool.adopt("volume", call.source_id, call.volume_id)
+        return self._pool.facts(call.volume_id)
+
+    def leave_snapshot(self, call: calls.SnapshotLeave) -> None:
+        self._pool.leave("snapshot", call.snapshot_id)
+
+    def adopt_snapshot(self, call: calls.SnapshotAdopt) -> None:
+        self._pool.adopt("snapshot", call.source_id, call.snapshot_id, call.volume_id)

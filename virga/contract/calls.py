@@ -127,6 +127,23 @@ class PoolFacts(msgspec.Struct, frozen=True, kw_only=True):
     volumes: list[str]
     snapshots: list[str]
     targets: list[str]
+    sizes: dict[str, int] = {}
+    """GiB of each volume."""
+    snapshot_of: dict[str, str] = {}
+    """Snapshot to the volume that it is of."""
+    unmanaged: list[str] = []
+    """Volumes and snapshots that were let go on purpose, and wait to be taken in."""
+    problems: list[str] = []
+    """What is wrong inside the pool itself: layers that are missing, shared by two volumes, or reached by nobody."""
+
+
+class HeldDisks(msgspec.Struct, frozen=True):
+    """``instance.disks``: result is a list of HeldDisk: what the running machines of the host really have open."""
+
+
+class HeldDisk(msgspec.Struct, frozen=True, kw_only=True):
+    instance_id: str
+    volume_id: str
 
 
 class VolumeCreate(VolumeCall, frozen=True, kw_only=True):
@@ -173,6 +190,45 @@ class VolumeCopyOut(VolumeCall, frozen=True, kw_only=True):
 
 class CopyDone(msgspec.Struct, frozen=True, kw_only=True):
     size: int
+
+
+class VolumeBackUp(VolumeCall, frozen=True, kw_only=True):
+    """``volume.back_up``: the volume (or a snapshot of it) into the backup at ``path``; of what ``parent_path``
+    has, only the differences. Result: CopyDone, ``size`` is what was written.
+    """
+
+    snapshot_id: str | None = None
+    path: str
+    parent_path: str | None = None
+
+
+class VolumeRestore(VolumeCall, frozen=True, kw_only=True):
+    """``volume.restore``: the volume's content becomes that of the backup, at one moment. Result: VolumeFacts."""
+
+    backup_path: str
+
+
+class VolumeAdopt(VolumeCall, frozen=True, kw_only=True):
+    """``volume.adopt``: a volume of the pool that no row knows gets this id. Result: VolumeFacts."""
+
+    source_id: str
+
+
+class VolumeLeave(VolumeCall, frozen=True, kw_only=True):
+    """``volume.leave``: no row will know the volume any more; its bytes stay in the pool."""
+
+
+class SnapshotAdopt(VolumeCall, frozen=True, kw_only=True):
+    """``volume.adopt_snapshot``: a snapshot of the volume that no row knows gets this id."""
+
+    snapshot_id: str
+    source_id: str
+
+
+class SnapshotLeave(VolumeCall, frozen=True, kw_only=True):
+    """``volume.leave_snapshot``."""
+
+    snapshot_id: str
 
 
 class SnapshotRevert(VolumeCall, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -143,6 +144,111 @@ def test_a_backup_is_restored(pool: VolumePool, tmp_path: Path) -> None:
     facts = make(pool, "a", backup_path=str(backup))
     assert content(pool, "a") == b"saved"
     assert virtual_size(facts) == GIB
+
+
+@pytest.mark.parametrize("cloned", [False, True])
+def test_incremental_backups_of_any_volume_bring_back_their_moment(
+    pool: VolumePool, tmp_path: Path, cloned: bool
+) -> None:
+    facts = make(pool, "a")
+    if cloned:
+        write(facts, b"below")
+        facts = make(pool, "b", source_volume_id="a")
+    name = "b" if cloned else "a"
+    write(facts, b"one")
+    full = pool.back_up(name, None, tmp_path / "full", None)
+    pool.create_snapshot(name, "s")
+    write(facts, b"two", 10 * 1024**2)
+    assert pool.back_up(name, None, tmp_path / "next", tmp_path / "full") == full == 256 * 1024
+    assert pool.back_up(name, "s", tmp_path / "still", tmp_path / "full") == 0
+    pool.restore(name, tmp_path / "full")
+    assert content(pool, name) == b"one"
+    make(pool, "c", 2, backup_path=str(tmp_path / "next"))
+    target = tmp_path / "out.raw"
+    pool.copy_out("c", None, target, "raw")
+    with target.open("rb") as file:
+        assert file.read(3) == b"one"
+        file.seek(10 * 1024**2)
+        assert file.read(3) == b"two"
+    assert not list(tmp_path.glob("*.whole"))
+
+
+def test_a_restore_that_fails_leaves_the_volume_as_it_was(pool: VolumePool, tmp_path: Path) -> None:
+    write(make(pool, "a"), b"mine")
+    with pytest.raises(OSError, match="lost"):
+        pool.restore("a", tmp_path / "lost")
+    assert content(pool, "a") == b"mine"
+    assert pool.pool().problems == []
+
+
+def test_copies_of_what_nobody_writes_do_not_pile_up(pool: VolumePool) -> None:
+    write(make(pool, "a"), b"gold")
+    for number in range(5):
+        make(pool, f"c{number}", source_volume_id="a")
+        pool.create_snapshot("a", f"s{number}")
+    layers = [path for path in pool.root.glob("layer-*") if "." not in path.name]
+    assert len(layers) == 1 + 1 + 5, "the bytes, the source's own layer, and one a copy"
+    write(pool.facts("a"), b"later")
+    make(pool, "new", source_volume_id="a")
+    assert (content(pool, "c4"), content(pool, "a", "s4"), content(pool, "new")) == (
+        b"gold",
+        b"gold",
+        b"later",
+    )
+    assert pool.pool().problems == []
+
+
+def test_a_snapshot_is_as_large_as_its_volume(pool: VolumePool, tmp_path: Path) -> None:
+    image = tmp_path / "image.raw"
+    image.write_bytes(b"small".ljust(1024**2, b"\0"))
+    make(pool, "a", 1, image_path=str(image), image_format="raw")
+    pool.create_snapshot("a", "s")
+    pool.copy_out("a", "s", tmp_path / "out", "raw")
+    assert (tmp_path / "out").stat().st_size == GIB
+
+
+def test_a_volume_is_let_go_and_taken_in_under_another_name(pool: VolumePool) -> None:
+    write(make(pool, "a"), b"mine")
+    pool.create_snapshot("a", "s")
+    pool.leave("volume", "a")
+    assert pool.pool().unmanaged == ["a"]
+    pool.adopt("volume", "a", "b")
+    pool.adopt("volume", "a", "b")
+    pool.adopt("snapshot", "s", "t", "b")
+    assert pool.pool().snapshot_of == {"t": "b"}
+    assert pool.pool().unmanaged == []
+    assert content(pool, "b") == content(pool, "b", "t") == b"mine"
+    with pytest.raises(NoSuchVolume):
+        pool.facts("a")
+
+
+def test_a_pool_knows_what_is_wrong_with_it(pool: VolumePool) -> None:
+    write(make(pool, "a"), b"old")
+    make(pool, "b", source_volume_id="a")
+    make(pool, "c")
+    assert pool.pool().problems == []
+    path, _ = resolve(Path(pool.facts("c").path))
+    path.unlink()
+    (pool.root / "layer-junk").write_bytes(b"x")
+    (pool.root / "volume-d.json").write_bytes(
+        (pool.root / "volume-a.json").read_bytes().replace(b'"a"', b'"d"')
+    )
+    found = "\n".join(pool.pool().problems)
+    assert f"volume c has lost its layer {path.name}" in found
+    assert "layer-junk is reached by no volume" in found
+    assert "volume d and volume a write to the same layer" in found
+
+
+def test_a_pool_with_a_size_of_its_own_knows_its_room(tmp_path: Path) -> None:
+    pool = VolumePool(tmp_path / "volumes", size_gb=2)
+    pool.open()
+    assert pool.room() == (2.0, 2.0)
+    image = tmp_path / "image"
+    image.write_bytes(os.urandom(64 * 1024**2))
+    make(pool, "a", image_path=str(image), image_format="raw")
+    total, free = pool.room()
+    assert total == 2.0
+    assert 1.9 < free < 1.95
 
 
 @pytest.mark.parametrize("cloned", [False, True])

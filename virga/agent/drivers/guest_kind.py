@@ -82,6 +82,9 @@ class GuestActions(Protocol):
     def resize_disk(self, item: Instance, disk: Disk, size_gb: int) -> None:
         """Show the guest the new size of a volume."""
 
+    def held_volumes(self) -> list[tuple[str, str]]:
+        """Instance and volume of each volume that is open now, in any instance of this kind."""
+
     def set_password(self, instance_id: str, password: str) -> None: ...
 
     def inject_nmi(self, instance_id: str) -> None: ...

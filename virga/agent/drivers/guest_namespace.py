@@ -299,6 +299,9 @@ class NamespaceActions:
     def resize_disk(self, item: Instance, disk: Disk, size_gb: int) -> None:
         raise GuestError("a namespace instance has no disks", "OnlineExtendUnsupported")
 
+    def held_volumes(self) -> list[tuple[str, str]]:
+        return []
+
     def set_password(self, instance_id: str, password: str) -> None:
         raise GuestError("QEMU guest agent is not enabled", "QemuGuestAgentNotEnabled")
 

@@ -98,6 +98,10 @@ class InstancesDriver:
         with self._guard:
             return [cell.wanted for cell in self._cells.values() if cell.wanted is not None]
 
+    def held_volumes(self) -> list[tuple[str, str]]:
+        """Instance and volume of each disk that a guest really has, as the hypervisor says now."""
+        return [pair for kind in self._kinds.values() for pair in kind.actions.held_volumes()]
+
     def outcomes(self) -> dict[str, Outcome]:
         """What became of instances since the last call."""
         with self._guard:

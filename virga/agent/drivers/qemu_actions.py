@@ -33,6 +33,8 @@ class Machines(Protocol):
 
     def need(self, instance_id: str) -> Machine: ...
 
+    def running(self) -> list[tuple[str, Machine]]: ...
+
     def stop(self, machine: Machine, gently: bool) -> None: ...
 
     def hold_off(self, item: Instance, volume_id: str) -> None: ...
@@ -124,6 +126,18 @@ class QemuActions:
         with _for_people():
             arguments = {"node-name": disk_name(disk.volume_id), "size": size_gb * GIB}
             machine.monitor.execute("block_resize", arguments)
+
+    def held_volumes(self) -> list[tuple[str, str]]:
+        found = []
+        for instance_id, machine in self._machines.running():
+            try:
+                for name in qemu_plug.plugged(machine):
+                    if name.startswith("vol-"):
+                        found.append((instance_id, qemu_plug.serial(machine, name)))
+            except (MachineError, MonitorError):
+                # It ends just now, and then has nothing open any more.
+                continue
+        return found
 
     def set_password(self, instance_id: str, password: str) -> None:
         raise GuestError("QEMU guest agent is not enabled", "QemuGuestAgentNotEnabled")

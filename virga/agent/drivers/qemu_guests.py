@@ -110,6 +110,10 @@ class QemuGuests:
         machine = self._machines.get(instance_id)
         return None if machine is None or machine.gone.is_set() else machine
 
+    def running(self) -> list[tuple[str, Machine]]:
+        """Every live machine."""
+        return [(key, machine) for key, machine in list(self._machines.items()) if not machine.gone.is_set()]
+
     def need(self, instance_id: str) -> Machine:
         machine = self.machine(instance_id)
         if machine is None:

@@ -23,6 +23,11 @@ def plugged(machine: Machine) -> set[str]:
     return {str(child["name"]) for child in machine.execute("qom-list", path="/machine/peripheral")}
 
 
+def serial(machine: Machine, name: str) -> str:
+    """Serial number of a disk: the id of its volume."""
+    return str(machine.execute("qom-get", path=f"/machine/peripheral/{name}", property="serial"))
+
+
 def plug_disk(machine: Machine, disk: DiskPlan, password: str = "") -> None:
     """Idempotent after a failure: what an earlier try left is taken away first. All or nothing."""
     _forget_disk(machine, disk.name)

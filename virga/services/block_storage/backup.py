@@ -1,7 +1,7 @@
 """Backups of volumes in a store of files: made, restored, renamed, deleted.
 
-Each backup is a file of its own, whole and sparse; one that is asked for as incremental remembers its parent,
-and the parent stays as long as it has dependents.
+An incremental backup holds what its parent does not have, so the parent stays as long as it has dependents.
+The bytes are the work of ``backup_work.py``.
 """
 
 from __future__ import annotations
@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import delete as sql_delete
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 
-from virga.api.context import AsyncContext, CallError
 from virga.api.request import Request, Response
 from virga.api.routing import AUTHENTICATED
-from virga.contract.calls import VolumeCopyOut
 from virga.db.tx import Tx
 from virga.lib.clock import iso_micro
 from virga.lib.ids import new_uuid
-from virga.lib.log import log_for
 from virga.services.block_storage import (
     backup_row,
+    backup_work,
     host,
     quota,
     schema,
@@ -45,10 +42,7 @@ from virga.services.block_storage.schema import Body, obj, truth, wrapped
 from virga.services.block_storage.volume_view import links
 from virga.settings import Settings
 
-log = log_for(__name__)
-
 CONTAINER = "volumebackups"
-COPY_S = 3600.0
 _FLAG = {"type": ["boolean", "string", "null"], "enum": [*schema.TRUE, *schema.FALSE, None]}
 CREATE = Body(
     wrapped(
@@ -100,11 +94,6 @@ KEYS = {
 FOR_ALL = {"name", "status", "volume_id", "name~"}
 
 
-def _dependents(tx: Tx, backup_id: str) -> int:
-    statement = select(func.count()).select_from(table).where(table.c.parent_id == backup_id)
-    return int(tx.scalar(statement) or 0)
-
-
 def _brief(req: Request, row: Any) -> dict[str, Any]:
     return {"id": row.id, "name": row.name, "links": links(req, "backups", row.id)}
 
@@ -125,7 +114,7 @@ def _full(tx: Tx, req: Request, row: Any) -> dict[str, Any]:
         "volume_id": row.volume_id,
         "links": links(req, "backups", row.id),
         "is_incremental": row.parent_id is not None,
-        "has_dependent_backups": bool(_dependents(tx, row.id)),
+        "has_dependent_backups": bool(backup_work.dependents(tx, row.id)),
         "snapshot_id": row.snapshot_id,
         "data_timestamp": iso_micro(row.data_at, ""),
     }
@@ -193,11 +182,8 @@ def create(tx: Tx, req: Request) -> Any:
         raise invalid_volume(
             f'Volume to be backed up must be available or in-use, but the current status is "{source.status}".'
         )
-    parent = (
-        _parent(tx, source.id)
-        if asked.get("incremental") is not None and truth(asked["incremental"])
-        else None
-    )
+    wanted = asked.get("incremental") is not None and truth(asked["incremental"])
+    parent = _parent(tx, source, taken) if wanted else None
     quota.check(tx, source.project_id, {"backups": 1, "backup_gigabytes": source.size})
     backup_id = new_uuid()
     tx.execute(
@@ -241,12 +227,17 @@ def _made(req: Request, row: Any) -> dict[str, Any]:
     return body
 
 
-def _parent(tx: Tx, volume_id: str) -> Any:
-    row = tx.first(
-        select(table)
-        .where(table.c.volume_id == volume_id, table.c.status == "available")
-        .order_by(table.c.data_at.desc())
+def _parent(tx: Tx, source: Any, taken: Any) -> Any:
+    """The newest backup of the volume; for a snapshot, the newest that is not of a later moment."""
+    statement = select(table).where(
+        table.c.volume_id == source.id,
+        table.c.status == "available",
+        table.c.project_id == source.project_id,
+        table.c.size <= (taken.size if taken is not None else source.size),
     )
+    if taken is not None:
+        statement = statement.where(table.c.data_at <= taken.created_at)
+    row = tx.first(statement.order_by(table.c.data_at.desc(), table.c.number.desc()))
     if row is None:
         raise invalid_backup("No backups available to do an incremental backup.")
     return row
@@ -275,7 +266,7 @@ def force_delete(tx: Tx, req: Request, row: Any) -> Any:
 
 
 def _delete(tx: Tx, row: Any) -> None:
-    if _dependents(tx, row.id):
+    if backup_work.dependents(tx, row.id):
         raise invalid_backup("Incremental backups exist for this backup.")
     backup_row.save(tx, row.id, status="deleting")
     tx.job("volume.backup_delete", f"backup-{row.id}", VolumeJob(row.volume_id, {"backup_id": row.id}))
@@ -315,47 +306,6 @@ def _like(tx: Tx, row: Any) -> dict[str, Any]:
     if found.get("volume_type_id") and volume_type.find(tx, found["volume_type_id"]) is None:
         del found["volume_type_id"]
     return found
-
-
-# --- jobs ----------------------------------------------------------------------------------------------
-
-
-async def make(ctx: AsyncContext, job: VolumeJob) -> None:
-    """Job ``volume.backup``: the host writes the file; the volume, or the snapshot, is free again."""
-    backup_id = str(job.extra["backup_id"])
-    row, kept = await ctx.read(lambda tx: (volume.find(tx, job.volume_id), backup_row.find(tx, backup_id)))
-    if row is None or kept is None or kept.status != "creating":
-        return
-    path = ctx.settings.state_dir / "backups" / backup_id
-    status, reason = "available", None
-    try:
-        await ctx.thread(lambda: path.parent.mkdir(mode=0o700, parents=True, exist_ok=True))
-        wish = VolumeCopyOut(
-            volume_id=row.id, snapshot_id=kept.snapshot_id, path=str(path), disk_format="raw"
-        )
-        await ctx.call(row.host, "volume.copy_out", wish, COPY_S)
-    except (CallError, OSError) as problem:
-        log.warning("backup failed", backup_id=backup_id, reason=str(problem))
-        status, reason = "error", str(problem)
-
-    def done(tx: Tx) -> None:
-        if backup_row.find(tx, backup_id) is not None:
-            backup_row.save(tx, backup_id, status=status, fail_reason=reason, object_count=1)
-        found = volume.find(tx, row.id)
-        if found is not None and found.status == "backing-up":
-            volume.save(tx, row.id, status=found.previous_status or "available")
-        if kept.snapshot_id and snapshot.find(tx, kept.snapshot_id) is not None:
-            snapshot.save(tx, kept.snapshot_id, status="available")
-
-    await ctx.write(done)
-
-
-async def drop(ctx: AsyncContext, job: VolumeJob) -> None:
-    """Job ``volume.backup_delete``."""
-    backup_id = str(job.extra["backup_id"])
-    path = ctx.settings.state_dir / "backups" / backup_id
-    await ctx.thread(lambda: path.unlink(missing_ok=True))
-    await ctx.write(lambda tx: tx.execute(sql_delete(table).where(table.c.id == backup_id)) and None)
 
 
 def routes(settings: Settings) -> list[Both]:

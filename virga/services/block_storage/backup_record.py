@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert
@@ -16,7 +15,7 @@ from virga.api.request import Request, Response
 from virga.api.routing import AUTHENTICATED
 from virga.db.tx import Tx
 from virga.lib.ids import is_uuid_like
-from virga.services.block_storage import backup_row, host, schema
+from virga.services.block_storage import backup_row, backup_work, host, schema
 from virga.services.block_storage.both import Both
 from virga.services.block_storage.faults import Invalid, invalid_backup, invalid_input
 from virga.services.block_storage.models import volume_backup as table
@@ -43,6 +42,7 @@ def export(tx: Tx, req: Request) -> Any:
     known = {
         "id": row.id,
         "source": row.id,
+        "parent_id": row.parent_id,
         "volume_id": row.volume_id,
         "size": row.size,
         "name": row.name,
@@ -73,29 +73,33 @@ async def take_in(ctx: AsyncContext, req: Request) -> Any:
             f"Service not found: no backup service of this cloud reads {asked['backup_service']}.", status=503
         )
     known = _read(asked["backup_url"])
-    store = ctx.settings.state_dir / "backups"
-    await ctx.thread(lambda: _same_bytes(store, str(known.get("source") or known["id"]), str(known["id"])))
+    source = str(known.get("source") or known["id"])
+    await ctx.thread(lambda: _same_bytes(ctx.settings, source, str(known["id"])))
     row = await ctx.write(lambda tx: _insert(tx, req, known))
     body = {"id": row.id, "name": row.name, "links": links(req, "backups", row.id)}
     return Response(201, {"backup": body})
 
 
-def _same_bytes(store: Path, source: str, target: str) -> None:
-    """Both records hold the same file until one of them goes."""
-    if not is_uuid_like(source) or not (store / source).exists():
+def _same_bytes(settings: Settings, source: str, target: str) -> None:
+    """Both records hold the same files until one of them goes."""
+    if not is_uuid_like(source) or not backup_work.files_of(settings, source)[0].exists():
         raise invalid_backup("The backup's data is not in the store.")
-    if not (store / target).exists():
-        os.link(store / source, store / target)
+    there, here = backup_work.files_of(settings, source), backup_work.files_of(settings, target)
+    for old, new in zip(there, here, strict=True):
+        if old.exists() and not new.exists():
+            os.link(old, new)
 
 
 def _insert(tx: Tx, req: Request, known: dict[str, Any]) -> Any:
     if backup_row.find(tx, known["id"]) is not None:
         raise invalid_backup("Backup already exists in database.")
     size = known.get("size")
+    parent = backup_row.find(tx, known["parent_id"]) if known.get("parent_id") else None
     tx.execute(
         insert(table).values(
             id=known["id"],
             volume_id=known["volume_id"],
+            parent_id=parent.id if parent is not None else None,
             project_id=req.caller.project_id,
             user_id=req.caller.user_id,
             name=known.get("display_name") or known.get("name"),
@@ -104,7 +108,7 @@ def _insert(tx: Tx, req: Request, known: dict[str, Any]) -> Any:
             host=None,
             availability_zone=host.ZONE,
             size=size if isinstance(size, int) and size > 0 else 1,
-            object_count=1,
+            object_count=backup_work.FILES,
             status="available",
             metadata={},
             data_at=tx.now,

@@ -33,6 +33,13 @@ EVENTS = {
     "extend": ("VOLUME_VOLUME_006_006", "extend volume:Volume could not be extended."),
     "delete": ("VOLUME_VOLUME_007_018", "delete volume:Driver failed to delete the volume."),
     "snapshot": ("VOLUME_VOLUME_SNAPSHOT_008_014", "create snapshot:Snapshot could not be created."),
+    "backup": (
+        "VOLUME_VOLUME_BACKUP_013_027",
+        "create backup:Backup status must be available or in-use, or the backup could not be written.",
+    ),
+    "restore": ("VOLUME_VOLUME_014_001", "restore backup:The backup could not be restored."),
+    "revert": ("VOLUME_VOLUME_015_001", "revert to snapshot:The volume could not be reverted."),
+    "attach": ("VOLUME_VOLUME_002_001", "attach volume:The volume could not be attached."),
     "unknown": ("VOLUME_VOLUME_000_001", "unknown action:An unknown error occurred."),
 }
 

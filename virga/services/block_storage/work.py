@@ -13,7 +13,7 @@ from virga.api.context import AsyncContext, CallError
 from virga.contract import calls
 from virga.db.tx import Tx
 from virga.lib.log import log_for
-from virga.services.block_storage import backup_row, message, snapshot, volume
+from virga.services.block_storage import backup_row, backup_work, message, snapshot, volume
 from virga.services.block_storage.jobs_arguments import VolumeJob
 from virga.services.image import image as images
 from virga.services.image.store import Store
@@ -63,7 +63,7 @@ def _source(tx: Tx, ctx: AsyncContext, row: Any) -> dict[str, str]:
     if row.source_volid:
         return {"source_volume_id": row.source_volid}
     if row.backup_id:
-        return {"backup_path": str(ctx.settings.state_dir / "backups" / row.backup_id)}
+        return {"backup_path": str(backup_work.files_of(ctx.settings, row.backup_id)[0])}
     if row.image_id:
         image = images.find(tx, row.image_id)
         disk_format = (image.disk_format if image else None) or "raw"
@@ -218,33 +218,5 @@ async def revert(ctx: AsyncContext, job: VolumeJob) -> None:
         volume.save(tx, job.volume_id, status=status)
         if snapshot.find(tx, snapshot_id) is not None:
             snapshot.save(tx, snapshot_id, status="available")
-
-    await ctx.write(done)
-
-
-async def restore(ctx: AsyncContext, job: VolumeJob) -> None:
-    """Job ``volume.restore``: a volume that is there becomes what a backup holds. Its own bytes go first."""
-    backup_id = str(job.extra["backup_id"])
-    row, kept = await ctx.read(lambda tx: (volume.find(tx, job.volume_id), backup_row.find(tx, backup_id)))
-    if row is None or kept is None or row.status != "restoring-backup":
-        return
-    status, path = "available", row.path
-    try:
-        await ctx.call(row.host, "volume.delete", calls.VolumeDelete(volume_id=row.id), CALL_S)
-        source = str(ctx.settings.state_dir / "backups" / backup_id)
-        wish = calls.VolumeCreate(volume_id=row.id, size_gb=row.size, backup_path=source)
-        answer = await ctx.call(row.host, "volume.create", wish, CREATE_S)
-        path = msgspec.json.decode(answer, type=calls.VolumeFacts).path
-    except CallError as problem:
-        log.warning("volume not restored", volume_id=row.id, reason=str(problem))
-        status = "error_restoring"
-
-    def done(tx: Tx) -> None:
-        if volume.find(tx, row.id) is not None:
-            facts = kept.volume_facts or {} if status == "available" else {}
-            known = {k: v for k, v in facts.items() if k in ("metadata", "image_metadata", "bootable")}
-            volume.save(tx, row.id, status=status, path=path, **known)
-        if backup_row.find(tx, backup_id) is not None:
-            backup_row.save(tx, backup_id, status="available")
 
     await ctx.write(done)

@@ -141,6 +141,14 @@ class FakeActions:
     def resize_disk(self, item: Instance, disk: Disk, size_gb: int) -> None:
         return
 
+    def held_volumes(self) -> list[tuple[str, str]]:
+        return [
+            (key, disk.volume_id)
+            for key, guest in list(self._kind.guests.items())
+            for disk in guest.item.disks
+            if guest.state in ("on", "paused") and disk.volume_id not in guest.detached
+        ]
+
     def set_password(self, instance_id: str, password: str) -> None:
         raise GuestError("QEMU guest agent is not enabled", "QemuGuestAgentNotEnabled")
 

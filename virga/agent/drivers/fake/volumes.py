@@ -17,6 +17,7 @@ class FakePool:
     def __init__(self) -> None:
         self.volumes: dict[str, int] = {}
         self.snapshots: dict[str, tuple[str, int]] = {}
+        self.unmanaged: set[str] = set()
 
     def facts(self, volume_id: str) -> VolumeFacts:
         if volume_id not in self.volumes:
@@ -32,7 +33,13 @@ class FakePool:
             volumes=sorted(self.volumes),
             snapshots=sorted(self.snapshots),
             targets=[],
+            sizes=dict(self.volumes),
+            snapshot_of={name: of for name, (of, _) in self.snapshots.items()},
+            unmanaged=sorted(self.unmanaged),
         )
+
+    def room(self) -> tuple[float, float]:
+        return 1000.0, 1000.0
 
     def create(self, wish: VolumeCreate) -> VolumeFacts:
         if wish.source_volume_id:
@@ -67,6 +74,30 @@ class FakePool:
         except OSError as error:
             raise DiskError(f"{target}: {error.strerror}") from error
         return 1024 * 1024
+
+    def back_up(self, volume_id: str, snapshot_id: str | None, target: Path, parent: Path | None) -> int:
+        return self.copy_out(volume_id, snapshot_id, target, "raw")
+
+    def restore(self, volume_id: str, backup: Path) -> VolumeFacts:
+        if not backup.exists():
+            raise DiskError(f"{backup}: there is no such backup")
+        return self.facts(volume_id)
+
+    def leave(self, kind: str, holder_id: str) -> None:
+        self._held(kind, holder_id)
+        self.unmanaged.add(holder_id)
+
+    def adopt(self, kind: str, source_id: str, new_id: str, volume_id: str = "") -> None:
+        self._held(kind, source_id)
+        self.unmanaged.discard(source_id)
+        if kind == "volume":
+            self.volumes[new_id] = self.volumes.pop(source_id)
+        else:
+            self.snapshots[new_id] = (volume_id, self.snapshots.pop(source_id)[1])
+
+    def _held(self, kind: str, holder_id: str) -> None:
+        if holder_id not in (self.volumes if kind == "volume" else self.snapshots):
+            raise NoSuchVolume(f"{kind} {holder_id} is not in the pool in memory")
 
 
 class FakeTargets(KeyedWorld):
