@@ -125,7 +125,7 @@ class Cloud:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         runner = JobRunner(self.jobs, self.context, self.database.clock)
-        self.database.on_announce.append(runner.notify)
+        self.database.on_jobs.append(runner.notify)
         async with contextlib.AsyncExitStack() as stack:
             hub = _module("virga.desired.wiring")
             if hub is not None:
