@@ -133,14 +133,18 @@ class Resource:
 
     def find(self, tx: Tx, context: Context, object_id: str) -> Values:
         """The rendered resource; the service's own 404 when the caller may not see it."""
-        statement = self._by_id  # type: ignore[attr-defined]
-        condition = self.visible_to(context)
-        if condition is not None:
-            statement = statement.where(condition)
-        row = tx.first(statement, {"key": object_id})
+        row = self.row(tx, context, object_id)
         if row is None:
             raise self.not_found(object_id)
         return self.render(tx, context, [row])[0]
+
+    def row(self, tx: Tx, context: Context, object_id: str) -> Row[Any] | None:
+        """The row, if the caller may see it."""
+        statement = self._by_id  # type: ignore[attr-defined]
+        condition = self.visible_to(context)
+        if condition is None:
+            return tx.first(statement, {"key": object_id})
+        return tx.first(statement.where(condition), {"key": object_id})
 
 
 def parse_body(resource: Resource, req: Request) -> tuple[list[Values], bool]:

@@ -1,15 +1,16 @@
-"""Rows of the Network service as the compiler wants them: one frozen fact an object, loaded alone or all at once."""
+"""Rows of the Network service as the compiler wants them: one frozen fact an object, some or all at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.engine import Row
 
 from virga.db.tx import Tx
+from virga.db.within import within
 from virga.services.network.models import ip_allocation, network, network_segment, port, subnet, subnetpool
 from virga.services.network.models_l3 import (
     address_group,
@@ -137,16 +138,48 @@ class ForwardingFact:
     internal_port: str
 
 
-def _only(column: ColumnElement[Any], object_id: str | None) -> list[ColumnElement[bool]]:
-    return [] if object_id is None else [column == object_id]
+Ids = Sequence[str] | None
+"""Of these objects; None for all."""
 
 
-def networks(tx: Tx, only: str | None = None) -> Iterable[NetworkFact]:
+class _Rows:
+    """A query for all objects, or for those with some ids: one statement either way, kept for the next time."""
+
+    def __init__(self, query: Select[Any], key: ColumnElement[Any], *order: ColumnElement[Any]) -> None:
+        self._all = query.order_by(*order)
+        self._some = query.where(within(key)).order_by(*order)
+
+    def __call__(self, tx: Tx, ids: Ids) -> Sequence[Row[Any]]:
+        return tx.all(self._all) if ids is None else tx.all(self._some, {"ids": ids})
+
+
+_SEGMENTS = _Rows(select(network_segment), network_segment.c.network_id)
+_NETWORKS = _Rows(select(network), network.c.id)
+_SUBNETS = _Rows(
+    select(subnet, subnetpool.c.address_scope_id).outerjoin(
+        subnetpool, subnetpool.c.id == subnet.c.subnetpool_id
+    ),
+    subnet.c.id,
+)
+_FIXED = _Rows(select(ip_allocation), ip_allocation.c.port_id, ip_allocation.c.position)
+_MEMBERSHIPS = _Rows(select(port_security_group), port_security_group.c.port_id)
+_PORTS = _Rows(select(port), port.c.id)
+_TRUNKS = _Rows(select(trunk.c.id, trunk.c.port_id), trunk.c.port_id)
+_SUB_PORTS = _Rows(select(sub_port), sub_port.c.trunk_id)
+_RULES = _Rows(select(security_group_rule), security_group_rule.c.security_group_id, security_group_rule.c.id)
+_GROUPS = _Rows(select(security_group), security_group.c.id)
+_ADDRESSES = _Rows(select(address_group_address), address_group_address.c.address_group_id)
+_ADDRESS_GROUPS = _Rows(select(address_group.c.id), address_group.c.id)
+_ROUTERS = _Rows(select(router), router.c.id)
+_FLOATING = _Rows(select(floating_ip), floating_ip.c.id)
+_FORWARDINGS = _Rows(select(port_forwarding), port_forwarding.c.id)
+
+
+def networks(tx: Tx, only: Ids = None) -> Iterable[NetworkFact]:
     segments: dict[str, Row[Any]] = {}
-    table = network_segment
-    for row in tx.all(select(table).where(*_only(table.c.network_id, only))):
+    for row in _SEGMENTS(tx, only):
         segments.setdefault(row.network_id, row)
-    for row in tx.all(select(network).where(*_only(network.c.id, only))):
+    for row in _NETWORKS(tx, only):
         segment = segments.get(row.id)
         if segment is None:
             continue
@@ -161,11 +194,8 @@ def networks(tx: Tx, only: str | None = None) -> Iterable[NetworkFact]:
         )
 
 
-def subnets(tx: Tx, only: str | None = None) -> Iterable[SubnetFact]:
-    query = select(subnet, subnetpool.c.address_scope_id).outerjoin(
-        subnetpool, subnetpool.c.id == subnet.c.subnetpool_id
-    )
-    for row in tx.all(query.where(*_only(subnet.c.id, only))):
+def subnets(tx: Tx, only: Ids = None) -> Iterable[SubnetFact]:
+    for row in _SUBNETS(tx, only):
         yield SubnetFact(
             id=row.id,
             network_id=row.network_id,
@@ -182,16 +212,15 @@ def subnets(tx: Tx, only: str | None = None) -> Iterable[SubnetFact]:
         )
 
 
-def ports(tx: Tx, only: str | None = None) -> Iterable[PortFact]:
+def ports(tx: Tx, only: Ids = None) -> Iterable[PortFact]:
     fixed: dict[str, list[tuple[str, str]]] = {}
-    query = select(ip_allocation).where(*_only(ip_allocation.c.port_id, only))
-    for row in tx.all(query.order_by(ip_allocation.c.position)):
+    for row in _FIXED(tx, only):
         fixed.setdefault(row.port_id, []).append((row.subnet_id, row.ip_address))
     groups: dict[str, list[str]] = {}
-    for row in tx.all(select(port_security_group).where(*_only(port_security_group.c.port_id, only))):
+    for row in _MEMBERSHIPS(tx, only):
         groups.setdefault(row.port_id, []).append(row.security_group_id)
     trunks = _trunks(tx, only)
-    for row in tx.all(select(port).where(*_only(port.c.id, only))):
+    for row in _PORTS(tx, only):
         trunk_id, sub_ports = trunks.get(row.id, (None, ()))
         yield PortFact(
             id=row.id,
@@ -216,19 +245,19 @@ def ports(tx: Tx, only: str | None = None) -> Iterable[PortFact]:
         )
 
 
-def _trunks(tx: Tx, only: str | None) -> dict[str, tuple[str, tuple[SubPortFact, ...]]]:
-    rows = tx.all(select(trunk.c.id, trunk.c.port_id).where(*_only(trunk.c.port_id, only)))
-    found = {}
-    for row in rows:
-        subs = tx.all(select(sub_port).where(sub_port.c.trunk_id == row.id))
-        found[row.port_id] = (row.id, tuple(SubPortFact(s.port_id, s.segmentation_id) for s in subs))
-    return found
+def _trunks(tx: Tx, only: Ids) -> dict[str, tuple[str, tuple[SubPortFact, ...]]]:
+    trunks = _TRUNKS(tx, only)
+    if not trunks:
+        return {}
+    subs: dict[str, list[SubPortFact]] = {}
+    for row in _SUB_PORTS(tx, None if only is None else [row.id for row in trunks]):
+        subs.setdefault(row.trunk_id, []).append(SubPortFact(row.port_id, row.segmentation_id))
+    return {row.port_id: (row.id, tuple(subs.get(row.id, ()))) for row in trunks}
 
 
-def groups(tx: Tx, only: str | None = None) -> Iterable[GroupFact]:
-    table = security_group_rule
+def groups(tx: Tx, only: Ids = None) -> Iterable[GroupFact]:
     rules: dict[str, list[RuleFact]] = {}
-    for row in tx.all(select(table).where(*_only(table.c.security_group_id, only)).order_by(table.c.id)):
+    for row in _RULES(tx, only):
         rules.setdefault(row.security_group_id, []).append(
             RuleFact(
                 row.id,
@@ -242,21 +271,20 @@ def groups(tx: Tx, only: str | None = None) -> Iterable[GroupFact]:
                 row.remote_address_group_id,
             )
         )
-    for row in tx.all(select(security_group).where(*_only(security_group.c.id, only))):
+    for row in _GROUPS(tx, only):
         yield GroupFact(row.id, row.stateful, tuple(rules.get(row.id, ())))
 
 
-def address_groups(tx: Tx, only: str | None = None) -> Iterable[tuple[str, tuple[str, ...]]]:
-    table = address_group_address
+def address_groups(tx: Tx, only: Ids = None) -> Iterable[tuple[str, tuple[str, ...]]]:
     addresses: dict[str, list[str]] = {}
-    for row in tx.all(select(table).where(*_only(table.c.address_group_id, only))):
+    for row in _ADDRESSES(tx, only):
         addresses.setdefault(row.address_group_id, []).append(row.address)
-    for row in tx.all(select(address_group.c.id).where(*_only(address_group.c.id, only))):
+    for row in _ADDRESS_GROUPS(tx, only):
         yield row.id, tuple(sorted(addresses.get(row.id, ())))
 
 
-def routers(tx: Tx, only: str | None = None) -> Iterable[RouterFact]:
-    for row in tx.all(select(router).where(*_only(router.c.id, only))):
+def routers(tx: Tx, only: Ids = None) -> Iterable[RouterFact]:
+    for row in _ROUTERS(tx, only):
         yield RouterFact(
             row.id,
             row.name,
@@ -268,8 +296,8 @@ def routers(tx: Tx, only: str | None = None) -> Iterable[RouterFact]:
         )
 
 
-def floating_ips(tx: Tx, only: str | None = None) -> Iterable[FloatingFact]:
-    for row in tx.all(select(floating_ip).where(*_only(floating_ip.c.id, only))):
+def floating_ips(tx: Tx, only: Ids = None) -> Iterable[FloatingFact]:
+    for row in _FLOATING(tx, only):
         yield FloatingFact(row.id, row.floating_ip_address, row.router_id, row.port_id, row.fixed_ip_address)
 
 
@@ -277,8 +305,8 @@ def _range(start: int, end: int) -> str:
     return str(start) if start == end else f"{start}:{end}"
 
 
-def port_forwardings(tx: Tx, only: str | None = None) -> Iterable[ForwardingFact]:
-    for row in tx.all(select(port_forwarding).where(*_only(port_forwarding.c.id, only))):
+def port_forwardings(tx: Tx, only: Ids = None) -> Iterable[ForwardingFact]:
+    for row in _FORWARDINGS(tx, only):
         yield ForwardingFact(
             row.id,
             row.floatingip_id,

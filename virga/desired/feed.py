@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 
 from virga.contract.items import AnyItem, Item
 from virga.contract.messages import State
@@ -26,6 +26,7 @@ log = log_for("virga.feed")
 Key = tuple[str, str]
 """Kind and key of an item."""
 
+_LATER = select(change).where(change.c.revision > bindparam("revision")).order_by(change.c.revision)
 KEPT_REMOVALS = 20_000
 KEPT_CHANGES = 10_000
 
@@ -82,14 +83,16 @@ class Feed:
 
     def refresh(self, tx: Tx) -> set[str]:
         """Follow what was announced since the last time; the hosts that have news."""
-        rows = tx.all(select(change).where(change.c.revision > self.revision).order_by(change.c.revision))
+        rows = tx.all(_LATER, {"revision": self.revision})
         if not rows:
             return set()
-        touched = dict.fromkeys((row.kind, row.object_id) for row in rows)
-        for kind, object_id in touched:
+        touched: dict[str, dict[str, None]] = {}
+        for row in rows:
+            touched.setdefault(row.kind, {})[row.object_id] = None
+        for kind, ids in touched.items():
             for source in self._sources:
                 if kind in source.touches:
-                    source.touched(tx, kind, object_id)
+                    source.touched(tx, kind, list(ids))
         self.revision = rows[-1].revision
         news = self._settle()
         _say_who_learns(rows, news)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from virga.contract.items import Item
@@ -87,26 +87,27 @@ class NetworkSource:
         self._read(tx, "port_forwarding", None)
         self._read(tx, "port", None)
 
-    def touched(self, tx: Tx, kind: str, object_id: str) -> None:
-        self._read(tx, "port" if kind == "trunk" else kind, object_id)
+    def touched(self, tx: Tx, kind: str, object_ids: Sequence[str]) -> None:
+        self._read(tx, "port" if kind == "trunk" else kind, object_ids)
 
     def settle(self) -> Mapping[Slot, Item | None]:
         self._settle_groups()
         dirty, self._dirty = self._dirty, {}
         return {slot: self._compilers[slot.kind](slot.host, slot.key) for slot in dirty}
 
-    def _read(self, tx: Tx, kind: str, object_id: str | None) -> None:
+    def _read(self, tx: Tx, kind: str, object_ids: Sequence[str] | None) -> None:
         load, put = self._readers()[kind]
-        found = False
-        for fact in load(tx, object_id):
-            found = True
-            put(fact, fact[0] if kind == "address_group" else fact.id)
-        if object_id is not None and not found:
+        gone = dict.fromkeys(object_ids or ())
+        for fact in load(tx, object_ids):
+            found = fact[0] if kind == "address_group" else fact.id
+            gone.pop(found, None)
+            put(fact, found)
+        for object_id in gone:
             put(None, object_id)
 
     def _readers(
         self,
-    ) -> dict[str, tuple[Callable[[Tx, str | None], Iterable[Any]], Callable[[Any, str], None]]]:
+    ) -> dict[str, tuple[Callable[[Tx, facts.Ids], Iterable[Any]], Callable[[Any, str], None]]]:
         return {
             "network": (facts.networks, self._put_network),
             "subnet": (facts.subnets, self._put_subnet),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from virga.contract.items import Item
@@ -26,8 +26,8 @@ class Source(Protocol):
     def load(self, tx: Tx) -> None:
         """Read everything, once, at start."""
 
-    def touched(self, tx: Tx, kind: str, object_id: str) -> None:
-        """Read one object again; it may be gone."""
+    def touched(self, tx: Tx, kind: str, object_ids: Sequence[str]) -> None:
+        """Read these objects again; they may be gone."""
 
     def settle(self) -> Mapping[Slot, Item | None]:
         """All slots that may have changed since the last call, with what belongs there now."""
@@ -64,9 +64,11 @@ class RowSource:
         self._slots.setdefault(object_id, set()).add(slot)
         self._dirty[slot] = item
 
-    def touched(self, tx: Tx, kind: str, object_id: str) -> None:
-        ids = [object_id] if self._objects_of is None else list(self._objects_of(tx, kind, object_id))
-        for one in ids:
+    def touched(self, tx: Tx, kind: str, object_ids: Sequence[str]) -> None:
+        ids: Iterable[str] = object_ids
+        if self._objects_of is not None:
+            ids = [one for object_id in object_ids for one in self._objects_of(tx, kind, object_id)]
+        for one in dict.fromkeys(ids):
             for slot in self._slots.pop(one, ()):
                 self._dirty[slot] = None
             for _, host, item in self._load_one(tx, kind, one):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.engine import Row
 
 from virga.api.resource import Context, Values
@@ -17,12 +17,15 @@ DHCP_AGENT = "DHCP agent"
 L3_AGENT = "L3 agent"
 METADATA_AGENT = "Metadata agent"
 
+_AGENT = select(agent).where(agent.c.agent_type == bindparam("type"), agent.c.host == bindparam("host"))
+_SEGMENTS = select(network_segment).where(network_segment.c.network_id == bindparam("network"))
+
 UNBOUND = "unbound"
 FAILED = "binding_failed"
 
 
 def agent_on(tx: Tx, agent_type: str, host: str) -> Row[Any] | None:
-    return tx.first(select(agent).where(agent.c.agent_type == agent_type, agent.c.host == host))
+    return tx.first(_AGENT, {"type": agent_type, "host": host})
 
 
 def is_alive(tx: Tx, context: Context, row: Row[Any]) -> bool:
@@ -59,7 +62,7 @@ def bind(tx: Tx, context: Context, network_id: str, host: str, vnic_type: str = 
 def _reaches(tx: Tx, row: Row[Any], network_id: str) -> bool:
     mappings = row.configurations.get("bridge_mappings", {})
     tunnels = row.configurations.get("tunnel_types", [])
-    for segment in tx.all(select(network_segment).where(network_segment.c.network_id == network_id)):
+    for segment in tx.all(_SEGMENTS, {"network": network_id}):
         kind = segment.network_type
         if kind == "local" or kind in tunnels or segment.physical_network in mappings:
             return True

@@ -317,9 +317,7 @@ def _by_scope(version: int) -> Filter:
 
 def exists(tx: Tx, context: Context, network_id: str) -> Row[Any]:
     """The row, if the caller may see the network; NetworkNotFound otherwise."""
-    statement = select(network).where(network.c.id == network_id)
-    condition = RESOURCE.visible_to(context)
-    row = tx.first(statement if condition is None else statement.where(condition))
+    row = RESOURCE.row(tx, context, network_id)
     if row is None:
         raise faults.NetworkNotFound(id=network_id)
     return row

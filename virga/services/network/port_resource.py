@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, bindparam, exists, or_, select
 from sqlalchemy.engine import Row
 
 from virga.api.resource import Context, Resource, Values, bump
@@ -27,6 +27,7 @@ _FIXED = (
 _GROUPS = select(port_security_group.c.port_id, port_security_group.c.security_group_id).where(
     within(port_security_group.c.port_id)
 )
+_OWNER = select(network.c.project_id).where(network.c.id == bindparam("network"))
 _TRUNKS = select(trunk.c.port_id, trunk.c.id).where(within(trunk.c.port_id))
 _SUBPORTS = (
     select(sub_port, port.c.mac_address)
@@ -101,7 +102,7 @@ def _trunk_details(tx: Tx, ids: Sequence[str]) -> dict[str, Values]:
 
 def target(tx: Tx, context: Context, item: Values) -> Values:
     """Policies ask who owns the network of the port and whether it is shared."""
-    row = tx.first(select(network.c.project_id).where(network.c.id == item.get("network_id")))
+    row = tx.first(_OWNER, {"network": item.get("network_id")})
     if row is None:
         return {"network:tenant_id": None, "shared": False}
     if row.project_id == context.project_id:
