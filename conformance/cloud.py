@@ -48,6 +48,17 @@ class Admin:
             shutil.copyfileobj(answer, file)
         return target
 
+    def upload(self, path: str, source: Path) -> None:
+        """PUT a file's bytes to ``path``."""
+        headers = {
+            "X-Auth-Token": self.token,
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(source.stat().st_size),
+        }
+        with source.open("rb") as file:
+            request = urllib.request.Request(self.endpoint + path, file, headers, method="PUT")
+            urllib.request.urlopen(request, timeout=60).close()
+
     def post(self, path: str, body: Any) -> Any:
         """POST a JSON body and decode the JSON answer."""
         return self._send("POST", path, json.dumps(body).encode())

@@ -50,7 +50,7 @@ def _sections(admin: Admin, workspace: Path, hosts: int, validation: bool) -> Se
             "nova": True, "neutron": True, "glance": True, "swift": False, "horizon": False,
             "cinder": _has(admin, "block-storage"),
         },
-        **_compute(admin, hosts),
+        **_compute(admin, hosts, workspace),
         **_image(),
         **_network(admin),
         **_volume(),
@@ -80,7 +80,7 @@ def _identity(admin: Admin) -> Sections:
     }
 
 
-def _compute(admin: Admin, hosts: int) -> Sections:
+def _compute(admin: Admin, hosts: int, workspace: Path) -> Sections:
     images = admin.get("/image/v2/images?name=tiny")["images"] or admin.get("/image/v2/images")["images"]
     first, second = _flavors(admin)
     several = hosts > 1
@@ -91,7 +91,7 @@ def _compute(admin: Admin, hosts: int) -> Sections:
     return {
         "compute": {
             "image_ref": images[0]["id"],
-            "image_ref_alt": _second_image(admin, images[0]["id"]),
+            "image_ref_alt": _second_image(admin, images[0], workspace),
             "flavor_ref": first,
             "flavor_ref_alt": second,
             "min_microversion": "2.1",
@@ -101,6 +101,7 @@ def _compute(admin: Admin, hosts: int) -> Sections:
             "volume_device_name": "vdb",
             "min_compute_nodes": hosts,
             "hypervisor_type": "QEMU",
+            **({"migration_source_host": "host1", "migration_dest_host": "host2"} if several else {}),
         },
         "compute-feature-enabled": {
             **dict.fromkeys(features.split(), True),
@@ -119,12 +120,20 @@ def _compute(admin: Admin, hosts: int) -> Sections:
     }
 
 
-def _second_image(admin: Admin, other_than: str) -> str:
+def _second_image(admin: Admin, first: dict[str, Any], workspace: Path) -> str:
     """Another image, so that a rebuild changes something; made from the first one's bytes where there is none."""
-    for image in admin.get("/image/v2/images?disk_format=qcow2")["images"]:
-        if image["id"] != other_than and image["status"] == "active":
+    for image in admin.get(f"/image/v2/images?disk_format={first['disk_format']}")["images"]:
+        if image["id"] != first["id"] and image["status"] == "active":
             return str(image["id"])
-    return other_than
+    bytes_of_first = admin.download(f"/image/v2/images/{first['id']}/file", workspace / "image")
+    wanted = {
+        "name": "conformance-alt",
+        "visibility": "public",
+        **{key: first[key] for key in ("disk_format", "container_format", "min_disk", "min_ram")},
+    }
+    second = admin.post("/image/v2/images", wanted)
+    admin.upload(f"/image/v2/images/{second['id']}/file", bytes_of_first)
+    return str(second["id"])
 
 
 def _flavors(admin: Admin) -> tuple[str, str]:
