@@ -66,6 +66,9 @@ class Cloud:
         self.jobs: dict[str, Job] = {}
         for name in SERVICES:
             self._add_service(name)
+        explainer = _module("virga.trace.routes")
+        if explainer is not None:
+            self.services.append(explainer.service(self.settings, lambda: self.hub))
         self.policy = Policy(self._default_rules(), _overrides(settings.policy_file))
         self.workers = Workers(self.database)
         self.hub: Any = None

@@ -42,6 +42,8 @@ class _Check:
     """Ask the drivers what differs; answered from the loop's own thread."""
 
     answer: Callable[[list[Difference]], None]
+    without: tuple[str, ...] = ()
+    """Drivers that are not asked."""
 
 
 _Event = State | _Wake | _Reconnected | _Stop | _Check
@@ -125,9 +127,11 @@ class Loop:
         """End ``run`` after the round at hand. Touches nothing of the host."""
         self._events.put(_Stop())
 
-    def ask_differences(self, answer: Callable[[list[Difference]], None]) -> None:
-        """Call ``answer`` with what ``check`` of all drivers says."""
-        self._events.put(_Check(answer))
+    def ask_differences(
+        self, answer: Callable[[list[Difference]], None], without: tuple[str, ...] = ()
+    ) -> None:
+        """Call ``answer`` with what ``check`` of all drivers says, but for those ``without`` names."""
+        self._events.put(_Check(answer, without))
 
     # -- the loop's own thread -------------------------------------------------------------------
 
@@ -173,7 +177,8 @@ class Loop:
         elif isinstance(event, _Reconnected):
             self._say_all_again = True
         elif isinstance(event, _Check):
-            event.answer([each for driver in self._drivers for each in driver.check()])
+            asked = [driver for driver in self._drivers if driver.name not in event.without]
+            event.answer([each for driver in asked for each in driver.check()])
             return False
         elif isinstance(event, _Stop):
             self._stopped = True

@@ -46,6 +46,7 @@ from virga.agent.managers.security_group import SecurityGroupManager
 from virga.agent.managers.trunk import TrunkManager
 from virga.agent.metadata import MetadataServer, Unreachable
 from virga.agent.protocol import Difference, Driver, Manager
+from virga.agent.trace_calls import TraceCalls
 from virga.agent.volume_parts import volume_parts
 from virga.agent.wiring_layer3 import layer3, layer3_managers, metadata_socket
 from virga.contract.calls import CheckHost, HostDifference, MetadataAnswer, MetadataRequest
@@ -134,6 +135,7 @@ class Agent:
         self.loop = Loop(parts.managers, parts.drivers, outlet.send, resync_every_s=config.resync_every_s)
         outlet.loop = self.loop
         outlet.registry.register("agent.check", CheckHost, self._check)
+        TraceCalls(config, lambda: outlet.loop).register(outlet.registry)
         self.calls = CallDispatcher(outlet.registry, outlet.send)
         self.heartbeat = HeartbeatSender(config, parts.census, outlet.send, lambda: outlet.resources())
         self.file_feed: FileFeed | None = None

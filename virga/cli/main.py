@@ -18,6 +18,7 @@ COMMANDS = {
     "doctor": "virga.cli.doctor",
     "config": "virga.cli.config",
     "keys": "virga.cli.keys",
+    "explain": "virga.cli.explain",
 }
 """Command -> module; the module's object of the same name is the command."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import bindparam, delete, func, select
 
@@ -27,6 +27,8 @@ Key = tuple[str, str]
 """Kind and key of an item."""
 
 _LATER = select(change).where(change.c.revision > bindparam("revision")).order_by(change.c.revision)
+S = TypeVar("S")
+
 KEPT_REMOVALS = 20_000
 KEPT_CHANGES = 10_000
 
@@ -73,6 +75,13 @@ class Feed:
         self.revision = 0
         self.hosts: dict[str, HostItems] = {}
         self._sources = sources
+
+    def source(self, kind: type[S]) -> S:
+        """The source of this kind. KeyError when there is none."""
+        for source in self._sources:
+            if isinstance(source, kind):
+                return source
+        raise KeyError(kind.__name__)
 
     def start(self, tx: Tx) -> None:
         """Read the whole cloud."""

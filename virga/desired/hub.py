@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -30,6 +30,7 @@ log = log_for("virga.hub")
 READ_SIZE = 256 * 1024
 PRUNE_EVERY_S = 300.0
 
+T = TypeVar("T")
 TakeReports = Callable[[Tx, str, list[Report]], None]
 TakeHeartbeat = Callable[[Tx, Heartbeat], None]
 Answer = Callable[[str, bytes], Awaitable[Any]]
@@ -85,6 +86,11 @@ class Hub:
     def hosts(self) -> set[str]:
         """Hosts whose agents are connected."""
         return set(self._connections)
+
+    async def look(self, function: Callable[[Feed], T]) -> T:
+        """Read the feed's memory while nobody changes it. ``function`` copies what it wants to keep."""
+        async with self._feed_lock:
+            return function(self.feed)
 
     # --- life
 

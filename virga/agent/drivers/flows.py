@@ -6,7 +6,6 @@ are empty after ovs-vswitchd started anew; a watcher notices and everything is p
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,16 +14,10 @@ from virga.agent.drivers.switch_watch import SwitchWatch
 from virga.agent.protocol import Difference, Failure
 from virga.agent.wishes import Outcome
 from virga.lib.run import CommandError, Runner, run
+from virga.sdn.dump import parse_flow
 from virga.sdn.flow import Flow, FlowKey, flow_line
 from virga.sdn.flowset import FlowSet
 
-_LINE = re.compile(
-    r"^\s*cookie=(?P<cookie>0x[0-9a-f]+|0)(?:, table=(?P<table>\d+))?"
-    r", (?:send_flow_rem |check_overlap |reset_counts |no_packet_counts |no_byte_counts )*"
-    r"(?:idle_timeout=\d+, ?|hard_timeout=\d+, ?|importance=\d+, ?)*"
-    r"(?:priority=(?P<priority>\d+))?,?(?P<match>\S*)\s+actions=(?P<actions>.*)$"
-)
-DEFAULT_PRIORITY = 32768
 GONE = ("is not a bridge", "failed to connect", "Connection refused", "No such file", "Connection reset")
 UNREACHABLE = "ovs-vswitchd does not answer"
 
@@ -238,27 +231,6 @@ class FlowDriver:
 
     def _watch_socket(self, bridge: str, on_lost: Callable[[], None]) -> Closeable:
         return SwitchWatch(self._directory / f"{bridge}.mgmt", on_lost)
-
-
-def parse_flow(line: str) -> Flow | None:
-    """A line of ``ovs-ofctl dump-flows --no-stats``; None for its heading."""
-    found = _LINE.match(line)
-    if found is None:
-        return None
-    return Flow(
-        table=int(found["table"] or 0),
-        priority=int(found["priority"] or DEFAULT_PRIORITY),
-        match=found["match"],
-        actions=_ordered(found["actions"].strip()),
-        cookie=int(found["cookie"], 16),
-    )
-
-
-def _ordered(actions: str) -> str:
-    """Conjunctions in our order: the switch may list them in another."""
-    if not actions.startswith("conjunction("):
-        return actions
-    return ",".join(sorted(f"{part})" for part in actions.rstrip(")").split("),")))
 
 
 def _removal_line(key: FlowKey) -> str:

@@ -1,0 +1,83 @@
+"""What the namespaces on a path hold, compared with what is meant: addresses, routes, translations, daemons. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from virga.contract.explain import Ref
+from virga.contract.trace import HostReading, ReadHost
+from virga.trace.model import Crossing, Finding, Leg, Path
+from virga.trace.points import namespace_of
+
+
+def request(path: Path, host: str) -> ReadHost:
+    """What is to be read of a host."""
+    namespaces: dict[str, None] = {}
+    networks: dict[str, None] = {}
+    routers: dict[str, None] = {}
+    instances: dict[str, None] = {}
+    addresses: dict[str, None] = {}
+    for step in path.steps:
+        if isinstance(step, Crossing):
+            addresses.update(dict.fromkeys((step.before.source, step.before.destination)))
+            continue
+        addresses.update(dict.fromkeys((step.flight.source, step.flight.destination)))
+        for spot in (step.sender, step.receiver):
+            if spot.port is None or spot.host != host:
+                continue
+            if space := namespace_of(spot.port):
+                namespaces[space] = None
+            if spot.port.device_owner.startswith("network:router"):
+                routers[spot.port.device_id] = None
+            elif spot.port.device_owner == "network:dhcp":
+                networks[spot.port.network_id] = None
+            else:
+                instances[spot.port.device_id] = None
+                namespaces[f"instance-{spot.port.device_id}"] = None
+    return ReadHost(
+        namespaces=list(namespaces),
+        networks=list(networks),
+        routers=list(routers),
+        instances=list(instances),
+        addresses=[a for a in addresses if a not in ("0.0.0.0", "255.255.255.255")],
+    )
+
+
+def judge(path: Path, readings: Mapping[str, HostReading]) -> tuple[list[Finding], list[Finding]]:
+    """What would stop the packet for certain, and what may."""
+    certain: list[Finding] = []
+    suspects: list[Finding] = []
+    suspects += differences(path, readings)
+    return certain, suspects
+
+
+def differences(path: Path, readings: Mapping[str, HostReading]) -> Sequence[Finding]:
+    """What the drivers of a host say differs, where it is about something on the path."""
+    found = []
+    for number, step in enumerate(path.steps):
+        if not isinstance(step, Leg):
+            continue
+        for spot in (step.sender, step.receiver):
+            reading = readings.get(spot.host)
+            if reading is None or spot.port is None:
+                continue
+            keys = {spot.port.device_name, spot.port.device_name[3:], namespace_of(spot.port) or "-"}
+            for one in reading.differences:
+                if any(key in one.key for key in keys if len(key) > 3):
+                    ref = Ref(kind="device", id=one.key, host=spot.host)
+                    evidence = tuple(
+                        f"{word}: {text[:300]}"
+                        for word, text in (("meant", one.wanted), ("there", one.actual))
+                        if text
+                    )
+                    found.append(
+                        Finding(
+                            "DRIFT",
+                            f"{one.driver} {one.key} {one.kind}.",
+                            ref,
+                            f"virga doctor {spot.host} --fix",
+                            evidence,
+                            number,
+                        )
+                    )
+    return found
