@@ -27,6 +27,11 @@ _decode = msgspec.json.Decoder().decode
 
 
 def _decoded(value: str | None) -> Any:
+    # Most are empty, and a list has thousands of them.
+    if value == "{}":
+        return {}
+    if value == "[]":
+        return []
     return None if value is None else _decode(value)
 
 

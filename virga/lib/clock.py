@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 Clock = Callable[[], int]
 """Something that tells the time in microseconds; an argument wherever time matters."""
@@ -20,11 +21,15 @@ def to_datetime(us: int) -> datetime:
     return datetime.fromtimestamp(us / 1_000_000, UTC)
 
 
+@lru_cache(maxsize=65536)
+def _second(seconds: int) -> str:
+    """Lists repeat the same seconds again and again."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
 def iso_seconds(us: int | None) -> str | None:
     """``2026-11-20T22:38:19Z``: Network, Image and Compute."""
-    if us is None:
-        return None
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(us // 1_000_000))
+    return None if us is None else _second(us // 1_000_000) + "Z"
 
 
 def iso_micro(us: int | None, suffix: str = "Z") -> str | None:
@@ -32,7 +37,7 @@ def iso_micro(us: int | None, suffix: str = "Z") -> str | None:
     if us is None:
         return None
     seconds, micro = divmod(us, 1_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{micro:06d}{suffix}"
+    return f"{_second(seconds)}.{micro:06d}{suffix}"
 
 
 def parse_iso(text: str) -> int:

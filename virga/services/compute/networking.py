@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from virga.api.policy import Policy
 from virga.api.request import Caller
 from virga.api.resource import Context
 from virga.db.tx import Tx
+from virga.db.within import within
 from virga.services.compute.models import server, server_port
 from virga.services.network import port_resource
 from virga.services.network.models import ip_allocation, network, port
@@ -20,8 +22,6 @@ from virga.services.network.models_l3 import floating_ip, port_security_group, s
 from virga.services.network.policies import POLICIES
 from virga.settings import Settings
 
-BATCH = 400
-_IDS: Any = bindparam("ids", expanding=True)
 _PORTS = (
     select(
         port.c.id,
@@ -36,25 +36,25 @@ _PORTS = (
     )
     .join(network, network.c.id == port.c.network_id)
     .join(server_port, server_port.c.port_id == port.c.id)
-    .where(server_port.c.server_id.in_(_IDS))
+    .where(within(server_port.c.server_id))
     .order_by(server_port.c.number)
 )
 _ADDRESSES = (
     select(ip_allocation.c.port_id, ip_allocation.c.subnet_id, ip_allocation.c.ip_address)
     .join(server_port, server_port.c.port_id == ip_allocation.c.port_id)
-    .where(server_port.c.server_id.in_(_IDS))
+    .where(within(server_port.c.server_id))
     .order_by(ip_allocation.c.position)
 )
 _GROUPS = (
     select(port_security_group.c.port_id, security_group.c.id, security_group.c.name)
     .join(security_group, security_group.c.id == port_security_group.c.security_group_id)
     .join(server_port, server_port.c.port_id == port_security_group.c.port_id)
-    .where(server_port.c.server_id.in_(_IDS))
+    .where(within(server_port.c.server_id))
 )
 _FLOATING = (
     select(floating_ip.c.port_id, floating_ip.c.fixed_ip_address, floating_ip.c.floating_ip_address)
     .join(server_port, server_port.c.port_id == floating_ip.c.port_id)
-    .where(server_port.c.server_id.in_(_IDS))
+    .where(within(server_port.c.server_id))
 )
 
 
@@ -84,35 +84,42 @@ class Vif:
     """Id to name."""
 
 
+_SERVICE = Caller(roles=frozenset({"admin"}))
+
+
+@cache
+def _policy() -> Policy:
+    return Policy(POLICIES)
+
+
 def service_context() -> Context:
     """Compute acting for itself."""
-    return Context(Caller(roles=frozenset({"admin"})), Policy(POLICIES), Settings(), is_admin=True)
+    return Context(_SERVICE, _policy(), Settings(), is_admin=True)
 
 
 def caller_context(caller: Caller) -> Context:
     """Compute asking on behalf of a caller."""
-    return Context(caller, Policy(POLICIES), Settings(), is_admin=caller.is_admin)
+    return Context(caller, _policy(), Settings(), is_admin=caller.is_admin)
 
 
 def vifs_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, list[Vif]]:
     """Ports of servers in the order in which they were attached: four statements for any number of servers."""
     found: dict[str, list[Vif]] = {}
-    for start in range(0, len(server_ids), BATCH):
-        ids = {"ids": list(server_ids[start : start + BATCH])}
-        by_port: dict[str, Vif] = {}
-        for port_id, server_id, network_id, mac, status, kind, name, mtu, tag in tx.all(_PORTS, ids):
-            vif = Vif(port_id, network_id, name, mac, status, mtu, kind, tag)
-            by_port[port_id] = vif
-            found.setdefault(server_id, []).append(vif)
-        if not by_port:
-            continue
-        floating: dict[tuple[str, str], list[str]] = {}
-        for port_id, fixed, outside in tx.all(_FLOATING, ids):
-            floating.setdefault((port_id, fixed), []).append(outside)
-        for port_id, subnet_id, address in tx.all(_ADDRESSES, ids):
-            by_port[port_id].fixed_ips.append(Fixed(subnet_id, address, floating.get((port_id, address), [])))
-        for port_id, group_id, name in tx.all(_GROUPS, ids):
-            by_port[port_id].security_groups[group_id] = name
+    ids = {"ids": list(server_ids)}
+    by_port: dict[str, Vif] = {}
+    for port_id, server_id, network_id, mac, status, kind, name, mtu, tag in tx.all(_PORTS, ids):
+        vif = Vif(port_id, network_id, name, mac, status, mtu, kind, tag)
+        by_port[port_id] = vif
+        found.setdefault(server_id, []).append(vif)
+    if not by_port:
+        return found
+    floating: dict[tuple[str, str], list[str]] = {}
+    for port_id, fixed, outside in tx.all(_FLOATING, ids):
+        floating.setdefault((port_id, fixed), []).append(outside)
+    for port_id, subnet_id, address in tx.all(_ADDRESSES, ids):
+        by_port[port_id].fixed_ips.append(Fixed(subnet_id, address, floating.get((port_id, address), [])))
+    for port_id, group_id, name in tx.all(_GROUPS, ids):
+        by_port[port_id].security_groups[group_id] = name
     return found
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from virga.api.request import Request
 from virga.db.tx import Tx
+from virga.db.within import within
 from virga.lib.clock import iso_micro, iso_seconds
 from virga.services.compute import networking, states
 from virga.services.compute.host import DEFAULT_ZONE, host_statuses, zones_by_host
@@ -22,8 +23,11 @@ from virga.services.compute.networking import Vif
 from virga.services.compute.page import bookmark, links
 from virga.services.compute.server import Server, host_id, instance_name
 
-BATCH = 400
-"""Identifiers in one IN list: below what SQLite of old takes."""
+_DEVICES = select(
+    block_device.c.server_id, block_device.c.volume_id, block_device.c.delete_on_termination
+).where(within(block_device.c.server_id), block_device.c.volume_id.is_not(None))
+_TAGS = select(server_tag).where(within(server_tag.c.server_id))
+_GROUPS = select(server_group_member).where(within(server_group_member.c.server_id))
 
 
 @dataclass(frozen=True)
@@ -69,23 +73,20 @@ def belongings(tx: Tx, rows: Sequence[Server], version: tuple[int, int], groups:
     """Read what the rows' views need, in a few statements whatever their number."""
     ids = [row.id for row in rows]
     found = Belongings(vifs=networking.vifs_of(tx, ids), zones=zones_by_host(tx))
-    found.volumes = _collect(tx, ids, block_device, block_device.c.server_id, lambda r: r)
+    found.volumes = _collect(tx, _DEVICES, ids, lambda r: r)
     if version >= (2, 26):
-        found.tags = _collect(tx, ids, server_tag, server_tag.c.server_id, lambda r: r.tag)
+        found.tags = _collect(tx, _TAGS, ids, lambda r: r.tag)
     if groups:
-        found.groups = _collect(
-            tx, ids, server_group_member, server_group_member.c.server_id, lambda r: r.group_id
-        )
+        found.groups = _collect(tx, _GROUPS, ids, lambda r: r.group_id)
     if version >= (2, 16):
         found.statuses = host_statuses(tx)
     return found
 
 
-def _collect(tx: Tx, ids: Sequence[str], table: Any, column: Any, pick: Any) -> dict[str, list[Any]]:
+def _collect(tx: Tx, statement: Any, ids: Sequence[str], pick: Any) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = defaultdict(list)
-    for start in range(0, len(ids), BATCH):
-        for row in tx.all(select(table).where(column.in_(ids[start : start + BATCH]))):
-            found[row.server_id].append(pick(row))
+    for row in tx.all(statement, {"ids": ids}):
+        found[row.server_id].append(pick(row))
     return found
 
 
@@ -322,7 +323,6 @@ def _extended(body: dict[str, Any], row: Server, version: tuple[int, int]) -> No
 
 
 def _volumes(rows: Sequence[Any], version: tuple[int, int]) -> list[dict[str, Any]]:
-    found = [row for row in rows if row.volume_id]
     if version < (2, 3):
-        return [{"id": row.volume_id} for row in found]
-    return [{"id": row.volume_id, "delete_on_termination": row.delete_on_termination} for row in found]
+        return [{"id": row.volume_id} for row in rows]
+    return [{"id": row.volume_id, "delete_on_termination": row.delete_on_termination} for row in rows]

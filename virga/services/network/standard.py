@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Table, insert, select
@@ -23,14 +22,8 @@ def fresh(tx: Tx, revision: int = 0) -> Values:
     return {"created_at": tx.now, "updated_at": tx.now, "revision_number": revision}
 
 
-@lru_cache(maxsize=65536)
-def _second(seconds: int) -> str | None:
-    return iso_seconds(seconds * 1_000_000)
-
-
-def time(us: int) -> str | None:
-    """``2026-11-20T22:38:19Z``; lists repeat the same seconds again and again."""
-    return _second(us // 1_000_000)
+time = iso_seconds
+"""How this service writes a time: ``2026-11-20T22:38:19Z``."""
 
 
 class Shape:
@@ -49,8 +42,8 @@ class Shape:
             item: Values = dict(zip(self._keys, row, strict=True))
             item["tenant_id"] = item["project_id"]
             created, updated = item["created_at"], item["updated_at"]
-            item["created_at"] = _second(created // 1_000_000)
-            item["updated_at"] = item["created_at"] if created == updated else _second(updated // 1_000_000)
+            item["created_at"] = iso_seconds(created)
+            item["updated_at"] = item["created_at"] if created == updated else iso_seconds(updated)
             result.append(item)
         return result
 
