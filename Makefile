@@ -73,6 +73,12 @@ conformance: setup ## Other people's suites on a lab, up to an hour; or one list
 conformance-api: setup ## Whole API suites with the data plane in memory.
 	@$(BIN)/python -m conformance --group memory $(KEEP) $(ARGS)
 
+.PHONY: fuzz soak
+REQUESTS ?= 10000
+SEED ?= 0
+fuzz: $(READY) ## Drive every route with REQUESTS that are nearly right (SEED repeats a run).
+	@$(BIN)/python -m fuzz --requests $(REQUESTS) --seed $(SEED)
+
 docs: $(READY) ## Make the generated pages.
 	@$(BIN)/python -m virga.cli.settings_page > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
 

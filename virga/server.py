@@ -11,6 +11,7 @@ import contextlib
 import gc
 import importlib
 import importlib.util
+import re
 import secrets
 import socket
 import sys
@@ -96,7 +97,7 @@ class Cloud:
             public_url = self.settings.public_url.rstrip("/") or None
             edge = Edge(service, self.workers, self.policy, authenticate, self.context, public_url)
             # The bare prefix is a URL too: a Mount would redirect it.
-            mounts += [HttpRoute(service.prefix, edge), Mount(service.prefix, edge)]
+            mounts += [HttpRoute(service.prefix, edge), _mount(service.prefix, edge)]
         consoles = importlib.import_module("virga.services.compute.console_proxy").routes(self.context)
         return [*consoles, *mounts, HttpRoute("/", self._front_page)]
 
@@ -148,6 +149,13 @@ class Cloud:
                 await asyncio.gather(task, return_exceptions=True)
         self.workers.close()
         self.database.close()
+
+
+def _mount(prefix: str, edge: Edge) -> Mount:
+    """All paths below the prefix, those with a line end in them too: the service says in its words that there is none."""
+    mount = Mount(prefix, edge)
+    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
+    return mount
 
 
 @contextlib.contextmanager

@@ -109,3 +109,28 @@ def test_quota_stops_the_next_one(cloud: RunningCloud) -> None:
     connection.network.create_network(name=a_name())
     with pytest.raises(openstack.exceptions.ConflictException, match="Quota exceeded for resources"):
         connection.network.create_network(name=a_name())
+
+
+@pytest.mark.only_here
+def test_a_path_with_a_line_end_is_answered_by_its_service(cloud: RunningCloud) -> None:
+    answer = cloud.admin().get("/network/v2.0/ports/%0D%0AX-Injected%3A%201")
+    assert answer.status_code == 404
+    assert answer.json()["NeutronError"]["type"] == "PortNotFound"
+
+
+def test_an_agent_is_updated_with_nothing(cloud: RunningCloud) -> None:
+    admin = cloud.admin()
+    agent = admin.get("/network/v2.0/agents").json()["agents"][0]
+    answer = admin.put(f"/network/v2.0/agents/{agent['id']}", json={"agent": {}})
+    assert answer.status_code == 200
+    assert answer.json()["agent"]["id"] == agent["id"]
+
+
+def test_a_refused_list_makes_no_default_group(cloud: RunningCloud) -> None:
+    account = cloud.new_project()
+    member, project = cloud.client(account), {"project_id": account.project_id}
+    assert member.get("/network/v2.0/security-groups", params={"limit": "many"}).status_code == 400
+    assert cloud.admin().get("/network/v2.0/security-group-rules", params=project).json() == {
+        "security_group_rules": []
+    }
+    assert len(member.get("/network/v2.0/security-groups").json()["security_groups"]) == 1

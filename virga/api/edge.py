@@ -37,6 +37,8 @@ Authenticate = Callable[[Tx, str], Caller]
 """Token to caller; raises Unauthorized."""
 
 NOBODY = Caller()
+MAX_DEPTH = 100
+"""Levels of nesting that a body may have."""
 BODILESS = frozenset({204, 205, 304})
 
 
@@ -219,6 +221,8 @@ class Edge:
             return
         try:
             req.body = msgspec.json.decode(req.raw_body)
+            if _is_deep(req.raw_body, req.body):
+                raise RecursionError(f"more than {MAX_DEPTH} levels of nesting")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
             if self.service.malformed:
                 raise self.service.malformed(str(problem)) from None
@@ -303,6 +307,25 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
             yield message["body"]
         if not message.get("more_body"):
             return
+
+
+def _is_deep(raw: bytes, value: Any) -> bool:
+    """Deeper than anything that is meant; checks and renderings walk a body by recursion, so depth is bounded here."""
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return False
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            return True
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += [v for v in item.values() if isinstance(v, dict | list)]
+            elif isinstance(item, list):
+                inner += [v for v in item if isinstance(v, dict | list)]
+        level = inner
+    return False
 
 
 class ClientGone(Fault):

@@ -157,7 +157,7 @@ def equals(column: ColumnElement[Any], values: list[str]) -> ColumnElement[bool]
     if isinstance(column.type, Boolean):
         return column.in_({boolean(value) for value in values})
     if isinstance(column.type, Integer):
-        numbers = {int(value) for value in values if value.lstrip("-").isdigit()}
+        numbers = {int(value) for value in values if value.lstrip("-").isdecimal()}
         return column.in_({n for n in numbers if abs(n) < 2**63}) if numbers else false()
     found = column == values[0] if len(values) == 1 else column.in_(values)
     return or_(found, column.is_(None)) if "" in values else found

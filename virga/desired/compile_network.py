@@ -130,7 +130,7 @@ def protocol_number(rule: RuleFact) -> int | None:
     name = rule.protocol
     if name is None or name in ("any", "ip"):
         return None
-    number = int(name) if name.isdigit() else PROTOCOLS[name]
+    number = int(name) if name.isdecimal() else PROTOCOLS[name]
     return 58 if number == 1 and rule.ethertype == "IPv6" else number
 
 

@@ -181,3 +181,14 @@ def test_an_agent_that_is_away_becomes_a_fault_of_the_service(client: httpx.Asyn
         call(client, "POST", "/v1/call", json={}).json()["conflictingRequest"]["message"]
         == "host9 does not answer."
     )
+
+
+def test_nesting_without_end_is_a_malformed_body(client: httpx.AsyncClient) -> None:
+    deep = "[" * 400 + "]" * 400
+    for body in (f'{{"start": {deep}}}', deep):
+        answer = call(client, "POST", "/v1/things/a/action", content=body)
+        assert answer.status_code == 400, answer.text
+        assert "nesting" in answer.json()["badRequest"]["message"]
+    # Many brackets side by side are not deep.
+    wide = "[" + "[]," * 200 + "1]"
+    assert call(client, "POST", "/v1/things/a/action", content=f'{{"stop": {wide}}}').status_code == 409

@@ -39,11 +39,11 @@ class Page:
         text = self.req.param(name)
         if text is None or text == "":
             return None
-        if text.lstrip("-").isdigit() and text.startswith("-"):
+        if text.lstrip("-").isdecimal() and text.startswith("-"):
             raise Invalid(
                 f"Invalid input for query parameters {name}. Value: {text}. '{text}' does not match '^[0-9]*$'"
             )
-        if not text.isdigit():
+        if not text.isdecimal():
             raise Invalid(
                 f"Invalid input for query parameters {name}. Value: {text}. '{text}' does not match '^[0-9]*$'"
             )

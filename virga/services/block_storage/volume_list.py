@@ -173,7 +173,7 @@ def _filter(
     if name in ("created_at", "updated_at"):
         return by_time(statement, volume.c[name], value)
     if name == "size":
-        return statement.where(volume.c.size == (int(value) if value.isdigit() else -1))
+        return statement.where(volume.c.size == (int(value) if value.isdecimal() else -1))
     if name == "attach_status":
         mine = select(volume_attachment.c.volume_id).where(volume_attachment.c.status == "attached")
         return statement.where(volume.c.id.in_(mine) if value == "attached" else volume.c.id.not_in(mine))

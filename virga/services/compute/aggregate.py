@@ -87,10 +87,10 @@ def _get(tx: Tx, req: Request) -> Row[Any]:
     text = req["aggregate_id"]
     row = (
         tx.first(select(table).where(table.c.number == int(text)))
-        if text.isdigit() and len(text) < 10
+        if text.isdecimal() and len(text) < 10
         else None
     )
-    if not text.lstrip("-").isdigit():
+    if not text.lstrip("-").isdecimal():
         raise Invalid(f"Invalid input for query parameters id. Value: {text}. '{text}' is not an integer")
     if row is None:
         raise NotFoundHere(f"Aggregate {text} could not be found.", type="AggregateNotFound")

@@ -97,7 +97,7 @@ def _check_known(req: Request, name: str, value: Any) -> None:
         "hw:cpu_policy": ("dedicated", "shared", "mixed"),
         "hw:cpu_thread_policy": ("prefer", "isolate", "require"),
     }
-    if name in numeric and not str(value).isdigit():
+    if name in numeric and not str(value).isdecimal():
         raise Invalid(
             f"Validation failed; extra spec '{name}' has invalid value '{value}': an integer is expected"
         )

@@ -165,7 +165,7 @@ def _by_id(tx: Tx, req: Request) -> Any:
             raise Invalid(f"Invalid uuid {ident}")
         row = tx.first(select(table).where(table.c.id == ident))
     else:
-        if not ident.isdigit():
+        if not ident.isdecimal():
             raise Invalid(f"invalid literal for int() with base 10: '{ident}'")
         row = tx.first(select(table).where(table.c.number == int(ident)))
     if row is None:

@@ -111,9 +111,9 @@ def _passes(req: Request, image: Image) -> bool:
             return False
         if name == "changes-since" and (iso_seconds(image.updated_at) or "") < value:
             return False
-        if name == "minRam" and value.isdigit() and image.min_ram < int(value):
+        if name == "minRam" and value.isdecimal() and image.min_ram < int(value):
             return False
-        if name == "minDisk" and value.isdigit() and image.min_disk < int(value):
+        if name == "minDisk" and value.isdecimal() and image.min_disk < int(value):
             return False
     return True
 

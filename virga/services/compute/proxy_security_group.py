@@ -243,7 +243,7 @@ def _check_rule(protocol: Any, low: int | None, high: int | None, grouped: bool)
     if (
         protocol is not None
         and str(protocol).upper() not in ("TCP", "UDP", "ICMP")
-        and not str(protocol).lstrip("-").isdigit()
+        and not str(protocol).lstrip("-").isdecimal()
     ):
         raise Invalid(f"Invalid IP protocol {protocol}.", type="InvalidIpProtocol")
     if protocol is None:

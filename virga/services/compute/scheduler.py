@@ -264,7 +264,7 @@ def resources_of(flavor: dict[str, Any], boots_from_volume: bool) -> dict[str, i
         disk += flavor["root_gb"]
     found = {"VCPU": flavor["vcpus"], "MEMORY_MB": flavor["memory_mb"], "DISK_GB": disk}
     for name, value in flavor["extra_specs"].items():
-        if name.startswith("resources:") and str(value).isdigit():
+        if name.startswith("resources:") and str(value).isdecimal():
             found[name.partition(":")[2]] = int(value)
     return {name: amount for name, amount in found.items() if amount}
 

@@ -93,7 +93,7 @@ def _view(req: Request, row: Any) -> dict[str, Any]:
 def index(tx: Tx, req: Request, row: Server) -> Any:
     found = block_device.volumes_of(tx, row.id)
     offset = req.param("offset") or "0"
-    if not offset.isdigit():
+    if not offset.isdecimal():
         raise Invalid(
             "offset param must be an integer"
             if not offset.startswith("-")

@@ -114,7 +114,8 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
 
 
 def update_agent(tx: Tx, context: Context, current: Values, changes: Values) -> None:
-    tx.execute(update(agent).where(agent.c.id == current["id"]).values(**changes))
+    if changes:
+        tx.execute(update(agent).where(agent.c.id == current["id"]).values(**changes))
     tx.touch("agent", current["host"])
 
 

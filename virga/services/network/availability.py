@@ -59,7 +59,7 @@ def ip_availability(tx: Tx, context: Context, req: Request) -> Any:
         values = req.params(name)
         if values:
             query = query.where(column.in_(values))
-    versions = [int(v) for v in req.params("ip_version") if v.isdigit()]
+    versions = [int(v) for v in req.params("ip_version") if v.isdecimal()]
     rows = tx.all(query.order_by(network_table.c.id))
     return {"network_ip_availabilities": [_availability(tx, row, versions) for row in rows]}
 

@@ -146,7 +146,15 @@ class SecurityGroups(Collection):
         context = self.make_context(req)
         asked = req.params("project_id") + req.params("tenant_id")
         projects = {p for p in asked if context.is_admin} | {context.project_id}
-        missing = await ctx.read(lambda tx: [p for p in projects if p and default.find(tx, p) is None])
+
+        def read(tx: Tx) -> tuple[Any, list[str]]:
+            # First the list: a request that is refused makes nothing.
+            found = super(SecurityGroups, self).index(tx, req)
+            return found, [p for p in projects if p and default.find(tx, p) is None]
+
+        found, missing = await ctx.read(read)
+        if not missing:
+            return found
         for project_id in missing:
             await ctx.write(lambda tx, project_id=project_id: default.ensure(tx, project_id))  # type: ignore[misc]
         return await ctx.read(lambda tx: super(SecurityGroups, self).index(tx, req))

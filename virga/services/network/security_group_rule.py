@@ -171,7 +171,7 @@ def _protocol(value: Any) -> str | None:
     if value is None:
         return None
     text = str(value).lower()
-    if text.isdigit() and int(text) <= 255:
+    if text.isdecimal() and int(text) <= 255:
         return text
     if text not in NAMES or isinstance(value, bool):
         raise InvalidProtocol(protocol=value, values=_names_said())
@@ -206,7 +206,7 @@ def _prefix(value: Any) -> str | None:
 
 
 def _number(protocol: str) -> int:
-    return int(protocol) if protocol.isdigit() else PROTOCOLS.get(protocol, 0)
+    return int(protocol) if protocol.isdecimal() else PROTOCOLS.get(protocol, 0)
 
 
 def _check_ports(values: Values) -> None:

@@ -82,7 +82,7 @@ def index(tx: Tx, req: Request) -> Any:
     _check_words(tx, groups)
     room = claim.room(tx)
     limit = req.param("limit") if req.microversion >= (1, 16) else None
-    if limit is not None and (not limit.isdigit() or int(limit) < 1):
+    if limit is not None and (not limit.isdecimal() or int(limit) < 1):
         raise bad(
             f"Invalid query string parameters: '{limit}' does not match '^[1-9][0-9]*$'",
             "placement.query.bad_value",

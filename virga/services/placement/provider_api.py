@@ -129,7 +129,7 @@ def parse_resources(text: str) -> dict[str, int]:
     found = {}
     for part in text.split(","):
         name, colon, amount = part.partition(":")
-        if not colon or not amount.isdigit() or not name or int(amount) < 1:
+        if not colon or not amount.isdecimal() or not name or int(amount) < 1:
             raise bad(
                 "Badly formed resources parameter. Expected resources query string parameter in form: "
                 f"?resources=VCPU:2,MEMORY_MB:1024. Got: {text}.",
