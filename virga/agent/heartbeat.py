@@ -15,7 +15,7 @@ from virga.contract.messages import Heartbeat, Resources
 
 Configuration = dict[str, str | int | bool | dict[str, str] | list[str]]
 
-NETWORK_EXTENSIONS: list[str] = []
+NETWORK_EXTENSIONS = ["qos"]
 L3_EXTENSIONS = ["port_forwarding"]
 """What the agents do beyond the core, by the names that Neutron's agents have for it."""
 

@@ -1,7 +1,7 @@
 """Puts an agent together: which managers, which drivers, in which order. The only place that knows all of them.
 
-Driver order: namespaces, links, leak, ipsets, bridge rules, recheck, ovsdb, flows, addresses, iptables, dnsmasq, radvd, haproxy,
-conntrack, targets, instances. Creates go down this list, removals go up.
+Driver order: namespaces, links, leak, ipsets, bridge rules, recheck, ovsdb, flows, shapers, addresses, iptables, dnsmasq, radvd,
+haproxy, conntrack, targets, instances. Creates go down this list, removals go up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ from virga.agent.drivers.fake.layer2 import (
 )
 from virga.agent.drivers.flows import FlowDriver
 from virga.agent.drivers.guest_kind import PortsReady
-from virga.agent.drivers.interfaces import FlowWishes, LeakWishes, LinkWishes, NamespaceWishes, SwitchWishes
+from virga.agent.drivers.interfaces import (
+    FlowWishes,
+    LeakWishes,
+    LinkWishes,
+    NamespaceWishes,
+    ShaperWishes,
+    SwitchWishes,
+)
 from virga.agent.drivers.ipsets import IpsetDriver
 from virga.agent.drivers.iptables import IptablesDriver
 from virga.agent.drivers.leak import LeakDriver
@@ -33,6 +40,7 @@ from virga.agent.drivers.links import LinkDriver
 from virga.agent.drivers.namespaces import NamespaceDriver
 from virga.agent.drivers.ovsdb import SwitchDriver
 from virga.agent.drivers.recheck import RecheckDriver
+from virga.agent.drivers.shapers import ShaperDriver
 from virga.agent.feed import BusFeed, CallFailed, Connection, FileFeed
 from virga.agent.heartbeat import HeartbeatSender
 from virga.agent.instance_parts import instance_parts
@@ -108,12 +116,13 @@ class Layer2:
     leak: LeakWishes
     switch: SwitchWishes
     flows: FlowWishes
+    shapers: ShaperWishes
     hybrid: HybridDrivers
 
     def in_order(self) -> list[Driver]:
         """The rules of Linux bridges are in force before br-int takes anything from them."""
         under = [self.namespaces, self.links, self.leak]
-        return [*under, *self.hybrid.in_order(), self.switch, self.flows]
+        return [*under, *self.hybrid.in_order(), self.switch, self.flows, self.shapers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +237,9 @@ def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
 
 def fake_layer2() -> Layer2:
     hybrid = HybridDrivers(FakeKeyed("ipsets"), FakeKeyed("bridge rules"), FakeKeyed("recheck"))
-    return Layer2(FakeNamespaces(), FakeLinks(), FakeLeak(), FakeSwitch(), FakeFlows(), hybrid)
+    return Layer2(
+        FakeNamespaces(), FakeLinks(), FakeLeak(), FakeSwitch(), FakeFlows(), FakeKeyed("shapers"), hybrid
+    )
 
 
 def real_layer2(config: AgentConfig, outlet: Outlet) -> Layer2:
@@ -243,5 +254,6 @@ def real_layer2(config: AgentConfig, outlet: Outlet) -> Layer2:
             on_change=outlet.wake_for_repair(config),
         ),
         flows=FlowDriver(Path(config.ovs_directory), outlet.wake),
+        shapers=ShaperDriver(),
         hybrid=HybridDrivers(IpsetDriver(), IptablesDriver(config.facts.iptables), RecheckDriver()),
     )

@@ -50,6 +50,18 @@ class SubPort(msgspec.Struct, frozen=True):
     mac_address: str
 
 
+class PortQos(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Limits and marks of a port, 0 for none. Egress is what the instance sends."""
+
+    egress_kbps: int = 0
+    egress_burst_kbps: int = 0
+    egress_kpps: int = 0
+    egress_burst_kpps: int = 0
+    ingress_kbps: int = 0
+    ingress_burst_kbps: int = 0
+    dscp_mark: int | None = None
+
+
 class Port(Item, frozen=True, kw_only=True, tag="port"):
     """A port bound to the host. ``key`` is the port id."""
 
@@ -69,6 +81,7 @@ class Port(Item, frozen=True, kw_only=True, tag="port"):
     """Empty with ``port_security_enabled``: only replies, DHCP and neighbour discovery pass."""
     sub_ports: list[SubPort] = []
     trunk_id: str | None = None
+    qos: PortQos | None = None
 
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -18,6 +18,7 @@ from virga.contract.items import (
     Network,
     Port,
     PortForwarding,
+    PortQos,
     Router,
     RouterPort,
     RouterSubnet,
@@ -31,6 +32,7 @@ from virga.desired.facts import (
     GroupFact,
     NetworkFact,
     PortFact,
+    QosFact,
     RouterFact,
     RuleFact,
     SubnetFact,
@@ -102,7 +104,20 @@ def fixed_ips(fact: PortFact, subnets: Subnets) -> list[FixedIp]:
     ]
 
 
-def port(fact: PortFact, subnets: Subnets, ports: Ports) -> Port:
+def port_qos(fact: PortFact, policy: QosFact | None) -> PortQos | None:
+    """What a policy means for the port; None when it says nothing that hosts do."""
+    values: dict[str, int] = {}
+    for rule in policy.rules if policy else ():
+        if rule.type == "dscp_marking":
+            values["dscp_mark"] = rule.limit
+        else:
+            unit = "kbps" if rule.type == "bandwidth_limit" else "kpps"
+            values[f"{rule.direction}_{unit}"] = rule.limit
+            values[f"{rule.direction}_burst_{unit}"] = rule.burst
+    return PortQos(**values) if values else None
+
+
+def port(fact: PortFact, subnets: Subnets, ports: Ports, policy: QosFact | None = None) -> Port:
     return Port(
         key=fact.id,
         network_id=fact.network_id,
@@ -122,6 +137,7 @@ def port(fact: PortFact, subnets: Subnets, ports: Ports) -> Port:
             if s.port_id in ports
         ],
         trunk_id=fact.trunk_id,
+        qos=port_qos(fact, policy),
     )
 
 

@@ -24,6 +24,7 @@ from virga.services.network.models_l3 import (
     sub_port,
     trunk,
 )
+from virga.services.network.models_qos import qos_policy, qos_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class NetworkFact:
     network_type: str
     physical_network: str | None
     segmentation_id: int | None
+    qos_policy_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class PortFact:
     groups: tuple[str, ...]
     trunk_id: str | None
     sub_ports: tuple[SubPortFact, ...]
+    qos_policy_id: str | None
 
     @property
     def is_router_interface(self) -> bool:
@@ -86,6 +89,22 @@ class PortFact:
     @property
     def is_router(self) -> bool:
         return self.is_router_interface or self.device_owner == "network:router_gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class QosRuleFact:
+    type: str
+    direction: str
+    limit: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class QosFact:
+    """A policy by its rules that hosts realise."""
+
+    id: str
+    rules: tuple[QosRuleFact, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +191,8 @@ _ADDRESSES = _Rows(select(address_group_address), address_group_address.c.addres
 _ADDRESS_GROUPS = _Rows(select(address_group.c.id), address_group.c.id)
 _ROUTERS = _Rows(select(router), router.c.id)
 _FLOATING = _Rows(select(floating_ip), floating_ip.c.id)
+_QOS_RULES = _Rows(select(qos_rule), qos_rule.c.qos_policy_id, qos_rule.c.id)
+_QOS_POLICIES = _Rows(select(qos_policy.c.id), qos_policy.c.id)
 _FORWARDINGS = _Rows(select(port_forwarding), port_forwarding.c.id)
 
 
@@ -191,6 +212,7 @@ def networks(tx: Tx, only: Ids = None) -> Iterable[NetworkFact]:
             segment.network_type,
             None if local else segment.physical_network or None,
             segment.segmentation_id or None,
+            row.qos_policy_id,
         )
 
 
@@ -242,6 +264,7 @@ def ports(tx: Tx, only: Ids = None) -> Iterable[PortFact]:
             groups=tuple(sorted(groups.get(row.id, ()))),
             trunk_id=trunk_id,
             sub_ports=sub_ports,
+            qos_policy_id=row.qos_policy_id,
         )
 
 
@@ -281,6 +304,23 @@ def address_groups(tx: Tx, only: Ids = None) -> Iterable[tuple[str, tuple[str, .
         addresses.setdefault(row.address_group_id, []).append(row.address)
     for row in _ADDRESS_GROUPS(tx, only):
         yield row.id, tuple(sorted(addresses.get(row.id, ())))
+
+
+def qos_policies(tx: Tx, only: Ids = None) -> Iterable[QosFact]:
+    rules: dict[str, list[QosRuleFact]] = {}
+    for row in _QOS_RULES(tx, only):
+        if row.type == "bandwidth_limit":
+            limit, burst = row.max_kbps, row.max_burst_kbps
+        elif row.type == "packet_rate_limit":
+            limit, burst = row.max_kpps, row.max_burst_kpps
+        elif row.type == "dscp_marking":
+            limit, burst = row.dscp_mark, 0
+        else:
+            continue
+        fact = QosRuleFact(row.type, row.direction, limit, burst or 0)
+        rules.setdefault(row.qos_policy_id, []).append(fact)
+    for row in _QOS_POLICIES(tx, only):
+        yield QosFact(row.id, tuple(rules.get(row.id, ())))
 
 
 def routers(tx: Tx, only: Ids = None) -> Iterable[RouterFact]:

@@ -15,6 +15,7 @@ from virga.desired.facts import (
     GroupFact,
     NetworkFact,
     PortFact,
+    QosFact,
     RouterFact,
     SubnetFact,
 )
@@ -35,6 +36,7 @@ class NetworkSource:
             "floating_ip",
             "port_forwarding",
             "trunk",
+            "qos_policy",
         }
     )
 
@@ -48,6 +50,7 @@ class NetworkSource:
         self.routers: dict[str, RouterFact] = {}
         self.floating: dict[str, FloatingFact] = {}
         self.forwardings: dict[str, ForwardingFact] = {}
+        self.qos: dict[str, QosFact] = {}
         # Indexes. The inner sets are of ids.
         self._subnets_of: dict[str, set[str]] = defaultdict(set)
         self._ports_of: dict[str, set[str]] = defaultdict(set)
@@ -64,6 +67,8 @@ class NetworkSource:
         self._floating_of: dict[str, set[str]] = defaultdict(set)
         self._forwardings_of: dict[str, set[str]] = defaultdict(set)
         self._parent_of: dict[str, str] = {}
+        self._under_qos: dict[str, set[str]] = defaultdict(set)
+        self._networks_under_qos: dict[str, set[str]] = defaultdict(set)
         self._dirty: dict[Slot, None] = {}
         self._groups_to_settle: dict[tuple[str, str], None] = {}
         self._compilers: dict[str, Callable[[str, str], Item | None]] = {
@@ -84,6 +89,7 @@ class NetworkSource:
     def load(self, tx: Tx) -> None:
         for kind in ("network", "subnet", "security_group", "address_group", "router", "floating_ip"):
             self._read(tx, kind, None)
+        self._read(tx, "qos_policy", None)
         self._read(tx, "port_forwarding", None)
         self._read(tx, "port", None)
 
@@ -117,6 +123,7 @@ class NetworkSource:
             "router": (facts.routers, self._put_router),
             "floating_ip": (facts.floating_ips, self._put_floating),
             "port_forwarding": (facts.port_forwardings, self._put_forwarding),
+            "qos_policy": (facts.qos_policies, self._put_qos),
         }
 
     def _mark(self, host: str, kind: str, key: str) -> None:
@@ -126,7 +133,12 @@ class NetworkSource:
     # --- what a change reaches
 
     def _put_network(self, fact: NetworkFact | None, network_id: str) -> None:
-        _store(self.networks, network_id, fact)
+        old = _store(self.networks, network_id, fact)
+        for item in (old, fact):
+            if item is not None and item.qos_policy_id:
+                _turn(self._networks_under_qos[item.qos_policy_id], network_id, item == fact)
+        if old is not None and fact is not None and old.qos_policy_id != fact.qos_policy_id:
+            self._mark_limited(self._ports_of.get(network_id, ()))
         for port_id in self._dhcp_ports.get(network_id, ()):
             self._mark(self.ports[port_id].host, "dhcp_network", network_id)
         for port_id in self._ports_of.get(network_id, ()):
@@ -135,6 +147,25 @@ class NetworkSource:
                 self._mark(port.host, "network", network_id)
             if port.is_router:
                 self._mark_router(port.device_id)
+
+    def _put_qos(self, fact: QosFact | None, policy_id: str) -> None:
+        _store(self.qos, policy_id, fact)
+        self._mark_limited(self._under_qos.get(policy_id, ()))
+        for network_id in self._networks_under_qos.get(policy_id, ()):
+            self._mark_limited(self._ports_of.get(network_id, ()))
+
+    def _mark_limited(self, ports: Iterable[str]) -> None:
+        for port_id in ports:
+            if self.ports[port_id].bound:
+                self._mark(self.ports[port_id].host, "port", port_id)
+
+    def _policy_of(self, fact: PortFact) -> QosFact | None:
+        """The port's own, else its network's; that holds for instances only."""
+        policy_id = fact.qos_policy_id
+        if policy_id is None and not fact.device_owner.startswith("network:"):
+            network = self.networks.get(fact.network_id)
+            policy_id = network.qos_policy_id if network else None
+        return self.qos.get(policy_id) if policy_id else None
 
     def _put_subnet(self, fact: SubnetFact | None, subnet_id: str) -> None:
         old = _store(self.subnets, subnet_id, fact)
@@ -168,6 +199,8 @@ class NetworkSource:
                     del index[key]
 
         turn(self._ports_of, fact.network_id)
+        if fact.qos_policy_id:
+            turn(self._under_qos, fact.qos_policy_id)
         for group in fact.groups:
             turn(self._members, group)
         if fact.bound and fact.host:
@@ -315,7 +348,7 @@ class NetworkSource:
         fact = self.ports.get(key)
         if fact is None or not fact.bound or fact.host != host:
             return None
-        return compile_network.port(fact, self.subnets, self.ports)
+        return compile_network.port(fact, self.subnets, self.ports, self._policy_of(fact))
 
     def _security_group(self, host: str, key: str) -> Item | None:
         fact = self.groups.get(key)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from virga.contract.items import Port
+from virga.sdn import qos_flows
 from virga.sdn import tables as t
 from virga.sdn.flow import Flow, cookie_of
 
@@ -81,11 +82,12 @@ def port_flows(port: PlacedPort) -> list[Flow]:
     """All flows of the port but its rules. None at all when it is administratively down."""
     if not port.item.admin_state_up:
         return []
+    entry = qos_flows.entry_flows(port.item, port.ofport)
     if port.filtered:
-        return [*_filtered_place(port), *_guards(port)]
+        return [*entry, *_filtered_place(port), *_guards(port)]
     if port.item.plug == "hybrid" and port.item.port_security_enabled:
-        return [*_open_place(port), *_hybrid_guards(port)]
-    return _open_place(port)
+        return [*entry, *_open_place(port), *_hybrid_guards(port)]
+    return [*entry, *_open_place(port)]
 
 
 def _macs(port: PlacedPort) -> Iterable[str]:
@@ -99,20 +101,27 @@ def _set_registers(port: PlacedPort) -> str:
 
 def _filtered_place(port: PlacedPort) -> list[Flow]:
     cookie, registers = cookie_of(port.item.key), _set_registers(port)
+    sending = qos_flows.sending(port.item, port.ofport)
     flows = [
-        Flow(t.TRANSIENT, 100, f"in_port={port.ofport}", f"{registers},resubmit(,{t.EGRESS_BASE})", cookie)
+        Flow(
+            t.TRANSIENT,
+            100,
+            f"in_port={port.ofport}",
+            f"{sending}{registers},resubmit(,{t.EGRESS_BASE})",
+            cookie,
+        )
     ]
-    lookup = t.EGRESS_ACCEPTED_LOOKUP
+    lookup, metered = t.EGRESS_ACCEPTED_LOOKUP, qos_flows.delivering(port.item, port.ofport)
     for mac in _macs(port):
         here = f"reg6={port.tag:#x},dl_dst={mac}"
         deliver = f"set_field:{port.ofport:#x}->reg5,resubmit(,{t.INGRESS_BASE})"
-        arrival = f"{registers},pop_vlan,resubmit(,{t.INGRESS_BASE})"
+        arrival = f"{metered}{registers},pop_vlan,resubmit(,{t.INGRESS_BASE})"
         flows += [
             Flow(t.TRANSIENT, 90, f"dl_vlan={port.tag},dl_dst={mac}", arrival, cookie),
-            Flow(lookup, 100, here, deliver, cookie),
+            Flow(lookup, 100, here, metered + deliver, cookie),
         ]
         if port.stateless:
-            commit = f"ct(commit,{t.ZONE}),{deliver}"
+            commit = f"{metered}ct(commit,{t.ZONE}),{deliver}"
             flows += [
                 Flow(lookup, 101, f"ct_state=+new-est,{family},{here}", commit, cookie)
                 for family in ("ip", "ipv6")
@@ -129,13 +138,15 @@ def _filtered_place(port: PlacedPort) -> list[Flow]:
 def _open_place(port: PlacedPort) -> list[Flow]:
     """No guards: a router, DHCP, a port without port security, or one that iptables filters."""
     cookie = cookie_of(port.item.key)
-    into = f"{_set_registers(port)},resubmit(,{t.EGRESS_ACCEPTED_LOOKUP})"
+    sending, metered = (make(port.item, port.ofport) for make in (qos_flows.sending, qos_flows.delivering))
+    into = f"{sending}{_set_registers(port)},resubmit(,{t.EGRESS_ACCEPTED_LOOKUP})"
     flows = [Flow(t.TRANSIENT, 100, f"in_port={port.ofport}", into, cookie)]
     for mac in _macs(port):
-        arrival = f"pop_vlan,output:{port.ofport}"
+        arrival = f"{metered}pop_vlan,output:{port.ofport}"
+        output = f"{metered}output:{port.ofport}"
         flows += [
             Flow(t.TRANSIENT, 90, f"dl_vlan={port.tag},dl_dst={mac}", arrival, cookie),
-            Flow(t.EGRESS_OUTPUT, 12, f"reg6={port.tag:#x},dl_dst={mac}", f"output:{port.ofport}", cookie),
+            Flow(t.EGRESS_OUTPUT, 12, f"reg6={port.tag:#x},dl_dst={mac}", output, cookie),
         ]
     return flows
 

@@ -236,7 +236,7 @@ class _Pipeline:
             self._packet = packet.untracked()
         elif action.startswith("ct("):
             self._track(action[3:-1])
-        elif action != "drop":
+        elif action != "drop" and not action.startswith("meter:"):
             raise ValueError(f"action {action} is not understood")
 
     def _set_field(self, action: str) -> None:

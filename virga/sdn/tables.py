@@ -48,6 +48,12 @@ NAMES = {
     EGRESS_OUTPUT: "egress: output",
 }
 
+REG_QOS = "reg2"
+"""``QOS_DONE`` once the limits and the mark of the sending port were applied."""
+QOS_DONE = 1
+P_QOS = 20
+"""In the classifier: before the guards of hybrid ports and all arrivals."""
+
 REG_PORT = "reg5"
 """OpenFlow number of the port that the tables at hand speak of: source in 71-73, destination in 81-92."""
 REG_NETWORK = "reg6"

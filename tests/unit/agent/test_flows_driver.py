@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from virga.agent.drivers.flows import FlowDriver, parse_flow
+from virga.agent.wishes import Outcome
 from virga.lib.run import CommandError, Completed
 from virga.sdn.flow import Flow, flow_line
+from virga.sdn.qos_flows import Meter
 
 A = Flow(60, 100, "in_port=1", "resubmit(,71)", 0xA)
 B = Flow(60, 100, "in_port=2", "resubmit(,71)", 0xB)
@@ -22,6 +25,8 @@ class PretendedSwitch:
         self.flows = {flow.key: flow for flow in flows}
         self.bundles: list[list[str]] = []
         self.zones: list[str] = []
+        self.meters: dict[int, str] = {}
+        self.refused_meters: set[int] = set()
         self.dead = False
         self.come_back: list[Callable[[], None]] = []
 
@@ -43,16 +48,36 @@ class PretendedSwitch:
                 for flow in self.flows.values()
             ]
             return Completed(tuple(argv), 0, "OFPST_FLOW reply (OF1.5):\n" + "\n".join(lines), "")
+        if "meter" in argv[3]:
+            return Completed(tuple(argv), 0, self._meter(argv), "")
         if "ct-flush-zone" in argv:
             self.zones.append(argv[-1])
             return Completed(tuple(argv), 0, "", "")
         lines = (stdin or "").splitlines()
+        named = {int(n) for line in lines for n in re.findall(r"actions=meter:(\d+)", line)}
+        if named - self.meters.keys():
+            raise CommandError(Completed(tuple(argv), 1, "", "OFPT_ERROR: OFPMMFC_INVALID_METER"))
         if any("no_such_action" in line for line in lines):
             raise CommandError(Completed(tuple(argv), 1, "", "ovs-ofctl: -:1: unknown action no_such_action"))
         self.bundles.append(lines)
         for line in lines:
             self._do(line)
         return Completed(tuple(argv), 0, "", "")
+
+    def _meter(self, argv: Sequence[str]) -> str:
+        command, text = argv[3], argv[-1]
+        if command == "dump-meters":
+            return "OFPST_METER_CONFIG reply (OF1.5):\n" + "\n".join(self.meters.values())
+        number = int(text.removeprefix("meter=").partition(",")[0])
+        if command == "del-meter":
+            del self.meters[number]
+            self.flows = {k: f for k, f in self.flows.items() if not f.actions.startswith(f"meter:{number},")}
+            return ""
+        if number in self.refused_meters or (command == "add-meter") == (number in self.meters):
+            raise CommandError(Completed(tuple(argv), 1, "", "OFPT_ERROR: OFPMMFC_BAD_BAND"))
+        words = text.replace(",band=", " bands=\n").replace(",", " ")
+        self.meters[number] = words
+        return ""
 
     def _do(self, line: str) -> None:
         verb, _, text = line.partition(" ")
@@ -154,3 +179,60 @@ def test_lines_of_the_switch_are_read() -> None:
     assert parse_flow(" cookie=0x5e, priority=0 actions=drop") == Flow(0, 0, "", "drop", 0x5E)
     assert parse_flow(" cookie=0x0, table=3, arp actions=drop") == Flow(3, 32768, "arp", "drop", 0)
     assert parse_flow("OFPST_FLOW reply (OF1.5) (xid=0x2):") is None
+
+
+LIMIT = Meter(4, "kbps", 1000, 800)
+LIMITED = Flow(0, 20, "in_port=1", "meter:4,resubmit(,60)", 0xA)
+
+
+def limited(switch: PretendedSwitch, *meters: Meter) -> FlowDriver:
+    flows = driver(switch)
+    flows.want("br-int", "port/a", [LIMITED])
+    flows.want_meters("br-int", "port/a", meters)
+    return flows
+
+
+def test_meters_come_before_the_flows_that_name_them_and_go_after() -> None:
+    switch = PretendedSwitch()
+    flows = limited(switch, LIMIT)
+    assert flows.apply() == [] and switch.flows == {LIMITED.key: LIMITED}
+    flows.want_meters("br-int", "port/a", [Meter(4, "kbps", 2000, 800)])
+    assert flows.apply() == []
+    assert "rate=2000" in switch.meters[4] and flows.check() == []
+    switch.meters[7] = switch.meters[4].replace("meter=4", "meter=7")
+    assert [(d.key, d.kind) for d in flows.check()] == [("br-int meter=7", "extra")]
+    flows.want("br-int", "port/a", [A])
+    flows.want_meters("br-int", "port/a", [])
+    flows.resync()
+    flows.apply()
+    assert switch.meters == {} and switch.flows == {A.key: A}
+
+
+def test_a_meter_that_is_refused_is_the_reason_of_its_owner() -> None:
+    switch = PretendedSwitch()
+    switch.refused_meters.add(4)
+    flows = limited(switch, LIMIT)
+    failures = flows.apply()
+    assert failures and not switch.flows
+    assert "BAD_BAND" in flows.owner_outcome("br-int", "port/a").reason
+    switch.refused_meters.clear()
+    assert flows.apply() == []
+    assert flows.owner_outcome("br-int", "port/a") == Outcome(True)
+
+
+def test_a_switch_that_came_back_empty_gets_its_meters_again() -> None:
+    switch = PretendedSwitch()
+    flows = limited(switch, LIMIT)
+    flows.apply()
+    switch.meters.clear()
+    switch.flows.clear()
+    switch.come_back[0]()
+    assert flows.apply() == []
+    assert set(switch.meters) == {4} and switch.flows == {LIMITED.key: LIMITED}
+
+
+def test_low_meters_are_a_persons() -> None:
+    switch = PretendedSwitch()
+    switch.meters[1] = "meter=1 kbps burst bands=\ntype=drop rate=5 burst_size=5"
+    driver(switch).apply()
+    assert set(switch.meters) == {1}

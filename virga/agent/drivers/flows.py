@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from virga.agent.drivers.meters import MeterTable
 from virga.agent.drivers.switch_watch import SwitchWatch
 from virga.agent.protocol import Difference, Failure
 from virga.agent.wishes import Outcome
@@ -17,6 +18,7 @@ from virga.lib.run import CommandError, Runner, run
 from virga.sdn.dump import parse_flow
 from virga.sdn.flow import Flow, FlowKey, flow_line
 from virga.sdn.flowset import FlowSet
+from virga.sdn.qos_flows import Meter
 
 GONE = ("is not a bridge", "failed to connect", "Connection refused", "No such file", "Connection reset")
 UNREACHABLE = "ovs-vswitchd does not answer"
@@ -50,6 +52,7 @@ class FlowDriver:
         self._lost: set[str] = set()
         self._watches: dict[str, Closeable] = {}
         self._zones: dict[str, set[int]] = {}
+        self._meters: dict[str, MeterTable] = {}
         self.unreachable: dict[str, str] = {}
         """Bridges whose switch does not answer now, and why."""
 
@@ -57,9 +60,15 @@ class FlowDriver:
         if bridge not in self._sets:
             self._sets[bridge] = FlowSet()
             self._dirty[bridge] = set()
+            self._meters[bridge] = MeterTable()
             self._lost.add(bridge)
             self._watches[bridge] = self._watch(bridge, lambda: self._on_lost(bridge))
         self._sets[bridge].put(owner, flows)
+
+    def want_meters(self, bridge: str, owner: str, meters: Iterable[Meter]) -> None:
+        if bridge not in self._sets:
+            self.want(bridge, owner, ())
+        self._meters[bridge].put(owner, meters)
 
     def owner_outcome(self, bridge: str, owner: str) -> Outcome:
         """Settled without a reason: every flow that the owner contributes is in the switch."""
@@ -68,6 +77,8 @@ class FlowDriver:
             return Outcome(False)
         if bridge in self.unreachable:
             return Outcome(True, self.unreachable[bridge])
+        if reason := self._meters[bridge].reason(owner):
+            return Outcome(True, reason)
         waiting = flow_set.dirty | self._dirty[bridge]
         for key in flow_set.owner_keys(owner):
             if (bridge, key) in self._refused:
@@ -80,7 +91,7 @@ class FlowDriver:
         if self._sets.pop(bridge, None) is None:
             return
         self._watches.pop(bridge).close()
-        for memory in (self._actual, self._dirty, self.unreachable, self._zones):
+        for memory in (self._actual, self._dirty, self.unreachable, self._zones, self._meters):
             memory.pop(bridge, None)
         self._lost.discard(bridge)
         self._refused = {k: v for k, v in self._refused.items() if k[0] != bridge}
@@ -102,7 +113,9 @@ class FlowDriver:
                 self.unreachable.pop(bridge, None)
                 self._dirty[bridge] |= flow_set.dirty
                 flow_set.dirty.clear()
+                failures += self._make_meters(bridge)
                 failures += self._push(bridge)
+                self._meters[bridge].prune(self._ofctl(bridge))
                 self._flush_zones(bridge)
             except CommandError as error:
                 self._lost.add(bridge)
@@ -117,6 +130,10 @@ class FlowDriver:
     def check(self) -> Sequence[Difference]:
         found = []
         for bridge, flow_set in self._sets.items():
+            found += [
+                Difference(self.name, f"{bridge} meter={number}", kind)
+                for number, kind in self._meters[bridge].differences(self._ofctl(bridge))
+            ]
             actual = self._dump(bridge)
             for key in sorted(set(flow_set.keys()) | set(actual)):
                 wanted, there = flow_set.flow(key), actual.get(key)
@@ -143,6 +160,7 @@ class FlowDriver:
     def _read_again(self, bridge: str) -> None:
         self._lost.discard(bridge)
         actual = self._dump(bridge)
+        self._meters[bridge].read(self._ofctl(bridge))
         self._actual[bridge] = actual
         flow_set = self._sets[bridge]
         self._dirty[bridge] = {
@@ -169,6 +187,17 @@ class FlowDriver:
             Failure(self.name, f"{bridge} {'; '.join(self._sets[bridge].owners(key))}", reason)
             for key, reason in refused.items()
         ]
+
+    def _make_meters(self, bridge: str) -> list[Failure]:
+        refused = self._meters[bridge].make(self._ofctl(bridge))
+        return [Failure(self.name, f"{bridge} {meter}", reason) for meter, reason in refused.items()]
+
+    def _ofctl(self, bridge: str) -> Callable[..., str]:
+        def ofctl(command: str, *arguments: str) -> str:
+            words = ["ovs-ofctl", "-O", "OpenFlow15", command, self._at(bridge), *arguments]
+            return self._run(words).stdout
+
+        return ofctl
 
     def _flush_zones(self, bridge: str) -> None:
         """After the flows that filled them are gone."""

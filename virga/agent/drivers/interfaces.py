@@ -10,9 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from virga.agent.drivers.shapers import Shaper
 from virga.agent.protocol import Driver
 from virga.agent.wishes import Outcome
 from virga.sdn.flow import Flow
+from virga.sdn.qos_flows import Meter
 
 Wake = Callable[[], None]
 """Asks the loop for a round; may be called from any thread."""
@@ -59,6 +61,14 @@ class LeakWishes(Driver, Protocol):
     """Devices whose frames the host's kernel must not see."""
 
     def want(self, device: str, closed: bool) -> None: ...
+
+    def outcome(self, device: str) -> Outcome: ...
+
+
+class ShaperWishes(Driver, Protocol):
+    """Limits of what devices receive."""
+
+    def want(self, device: str, shaper: Shaper | None) -> None: ...
 
     def outcome(self, device: str) -> Outcome: ...
 
@@ -116,6 +126,9 @@ class FlowWishes(Driver, Protocol):
 
     def want(self, bridge: str, owner: str, flows: Iterable[Flow]) -> None:
         """``owner`` (such as ``port/<id>``) contributes exactly these flows to the bridge; none takes all back."""
+
+    def want_meters(self, bridge: str, owner: str, meters: Iterable[Meter]) -> None:
+        """``owner`` needs exactly these meters; the flows that name them come later."""
 
     def owner_outcome(self, bridge: str, owner: str) -> Outcome: ...
 

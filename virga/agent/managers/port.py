@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from virga.agent.drivers.interfaces import FlowWishes, LeakWishes, LinkWishes, SwitchWishes, WantedPort
+from virga.agent.drivers.interfaces import (
+    FlowWishes,
+    LeakWishes,
+    LinkWishes,
+    ShaperWishes,
+    SwitchWishes,
+    WantedPort,
+)
+from virga.agent.drivers.shapers import Shaper
 from virga.agent.managers.attachment import Attachment, attachment, is_sub_port
 from virga.agent.managers.network import NetworkManager
 from virga.agent.managers.plug import hybrid_names
@@ -18,6 +26,7 @@ from virga.agent.wishes import Outcome
 from virga.contract.items import AnyItem, Port
 from virga.contract.messages import Report
 from virga.sdn.port_flows import PlacedPort, is_filtered, is_trusted, port_flows
+from virga.sdn.qos_flows import burst_of, meters
 from virga.sdn.tables import DEAD_VLAN
 
 NOT_PLUGGED = "its device is not there yet"
@@ -34,6 +43,8 @@ class PortDrivers(Protocol):
     def switch(self) -> SwitchWishes: ...
     @property
     def flows(self) -> FlowWishes: ...
+    @property
+    def shapers(self) -> ShaperWishes: ...
 
 
 class PortManager:
@@ -57,6 +68,9 @@ class PortManager:
         self._leak = drivers.leak
         self._switch = drivers.switch
         self._flows = drivers.flows
+        self._shapers = drivers.shapers
+        self._shaped: dict[str, str] = {}
+        """Port id -> device that is shaped for it."""
         self._ports: dict[str, Port] = {}
         self._by_group: dict[str, set[str]] = {}
         self._by_network: dict[str, set[str]] = {}
@@ -191,6 +205,7 @@ class PortManager:
         stateless = self._groups.is_stateless(port.security_group_ids)
         placed = PlacedPort(port, number, self._networks.tag(port.network_id), stateless)
         flows = [*port_flows(placed), *self._groups.membership(placed)]
+        self._flows.want_meters(self.bridge, f"port/{key}", meters(port, number))
         self._flows.want(self.bridge, f"port/{key}", flows)
 
     def _attachment(self, port: Port) -> Attachment | None:
@@ -213,6 +228,7 @@ class PortManager:
         if not is_trusted(port) and port.device_id:
             external_ids["vm-uuid"] = port.device_id
         self._plugged[port.key] = end.name
+        self._shape(port)
         if end.own_device:
             self._leaks[port.key] = end.device
             self._leak.want(end.device, True)
@@ -228,9 +244,23 @@ class PortManager:
             )
         )
 
+    def _shape(self, port: Port) -> None:
+        """What it receives is shaped on the device nearest to the instance; a sub-port has none, and a meter."""
+        qos, device = port.qos, f"tap{port.key[:11]}"
+        limited = qos is not None and qos.ingress_kbps and not is_sub_port(port) and not is_trusted(port)
+        if limited and qos is not None:
+            burst = burst_of(qos.ingress_kbps, qos.ingress_burst_kbps)
+            self._shaped[port.key] = device
+            self._shapers.want(device, Shaper(qos.ingress_kbps, burst))
+        elif self._shaped.pop(port.key, None) is not None:
+            self._shapers.want(device, None)
+
     def _take_away(self, key: str, kept: str = "") -> None:
         """``kept`` is a device that somebody else has put on another bridge."""
         self._flows.want(self.bridge, f"port/{key}", [])
+        self._flows.want_meters(self.bridge, f"port/{key}", [])
+        if (shaped := self._shaped.pop(key, None)) is not None:
+            self._shapers.want(shaped, None)
         name = self._plugged.pop(key, None)
         if name is not None and name != kept:
             self._switch.unwant_port(name)
@@ -261,6 +291,8 @@ class PortManager:
         ]
         if port.plug == "hybrid" and not is_sub_port(port):
             outcomes += [*(self._links.outcome(name) for name in hybrid_names(port)[:2]), self._hybrid()]
+        if port.key in self._shaped:
+            outcomes.append(self._shapers.outcome(self._shaped[port.key]))
         for outcome in outcomes:
             if outcome.reason:
                 return "ERROR", outcome.reason

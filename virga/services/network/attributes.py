@@ -108,6 +108,7 @@ NETWORK = (
     both("provider:physical_network", text(64), default=UNSET),
     both("provider:segmentation_id", between(0, None), default=UNSET),
     both("segments", segments, default=UNSET),
+    both("qos_policy_id", or_none(uuid)),
 )
 
 SUBNET = (
@@ -226,6 +227,8 @@ PORT = (
     Attribute("binding:vif_details"),
     Attribute("ip_allocation"),
     Attribute("trunk_details"),
+    both("qos_policy_id", or_none(uuid)),
+    Attribute("qos_network_policy_id"),
 )
 
 SUBNETPOOL = (

@@ -65,6 +65,7 @@ network = Table(
     Column("port_security_enabled", Boolean, nullable=False),
     Column("dns_domain", String(255), nullable=False),
     Column("availability_zone_hints", Json, nullable=False),
+    references("qos_policy_id", "qos_policy", cascade=False, nullable=True),
     Index("ix_network_name", "name"),
 )
 
@@ -167,6 +168,7 @@ port = Table(
     Column("vif_type", String(64), nullable=False),
     Column("vif_details", Json, nullable=False),
     Column("profile", Json, nullable=False),
+    references("qos_policy_id", "qos_policy", cascade=False, nullable=True),
     UniqueConstraint("network_id", "mac_address"),
     Index("ix_port_device_id", "device_id"),
     Index("ix_port_host_id", "host_id"),

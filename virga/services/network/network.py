@@ -13,7 +13,7 @@ from virga.api.resource import UNSET, Context, Filter, Resource, Values, bump, c
 from virga.db.tx import Tx
 from virga.db.within import within
 from virga.lib.ids import new_uuid
-from virga.services.network import faults, rbac, segment_allocation
+from virga.services.network import faults, qos_binding, rbac, segment_allocation
 from virga.services.network.attributes import NETWORK
 from virga.services.network.models import (
     address_scope,
@@ -109,6 +109,7 @@ def _provider(segments: Sequence[Sequence[Any]]) -> Values:
 def create(tx: Tx, context: Context, values: Values) -> str:
     network_id = new_uuid()
     asked = _asked_segment(values)
+    qos = qos_binding.for_network(tx, context, network_id, values["project_id"], values["qos_policy_id"])
     tx.execute(
         insert(network).values(
             id=network_id,
@@ -123,6 +124,7 @@ def create(tx: Tx, context: Context, values: Values) -> str:
             port_security_enabled=values["port_security_enabled"],
             dns_domain=values["dns_domain"],
             availability_zone_hints=values["availability_zone_hints"],
+            qos_policy_id=qos,
             **fresh(tx, 1),
         )
     )
@@ -162,6 +164,9 @@ def _only_default(tx: Tx, network_id: str) -> None:
 def update_network(tx: Tx, context: Context, current: Values, changes: Values) -> None:
     network_id = current["id"]
     columns = {DIRECT[name]: value for name, value in changes.items() if name in DIRECT}
+    if "qos_policy_id" in changes:
+        kind, wanted = qos_binding.NotSupportedByNetwork, changes["qos_policy_id"]
+        columns["qos_policy_id"] = qos_binding.changed(tx, context, kind, current, wanted)
     if "mtu" in changes:
         columns["mtu"] = _checked_mtu(tx, context, network_id, changes["mtu"])
     if "shared" in changes and changes["shared"] != shared_with_all(tx, network_id):

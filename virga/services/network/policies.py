@@ -16,6 +16,7 @@ NET_OWNER_READER = "role:reader and rule:network_owner"
 NET_OWNER_MANAGER = "role:manager and rule:network_owner"
 PARENT_OWNER_READER = "role:reader and rule:ext_parent_owner"
 PARENT_OWNER_MEMBER = "role:member and rule:ext_parent_owner"
+PARENT_OWNER_MANAGER = "role:manager and rule:ext_parent_owner"
 
 BASE = {
     "context_is_admin": "role:admin",
@@ -221,4 +222,34 @@ OTHERS = {
     "get_service_provider": "@",
 }
 
-POLICIES: dict[str, str] = {**BASE, **NETWORK, **SUBNET, **PORT, **SECURITY_GROUP, **ROUTER, **OTHERS}
+QOS_RULES = [
+    f"{prefix}_{kind}_rule"
+    for prefix in ("policy", "alias")
+    for kind in (
+        "bandwidth_limit",
+        "packet_rate_limit",
+        "dscp_marking",
+        "minimum_bandwidth",
+        "minimum_packet_rate",
+    )
+]
+QOS = {
+    "shared_qos_policy": "field:policies:shared=True",
+    **_crud("policy", f"{ADMIN_OR_READER} or rule:shared_qos_policy", ADMIN_OR_MANAGER),
+    "get_rule_type": "@",
+    "get_rule_type:drivers": ADMIN,
+    **{
+        f"get_{name}": f"({ADMIN}) or ({PARENT_OWNER_READER}) or rule:shared_qos_policy" for name in QOS_RULES
+    },
+    **{
+        f"{action}_{name}": f"({ADMIN}) or ({PARENT_OWNER_MANAGER})"
+        for name in QOS_RULES
+        for action in ("create", "update", "delete")
+    },
+    "get_policies_tags": f"{ADMIN_OR_READER} or rule:shared_qos_policy",
+    "create_policies_tags": ADMIN_OR_MANAGER,
+    "update_policies_tags": ADMIN_OR_MANAGER,
+    "delete_policies_tags": ADMIN_OR_MANAGER,
+}
+
+POLICIES: dict[str, str] = {**BASE, **NETWORK, **SUBNET, **PORT, **SECURITY_GROUP, **ROUTER, **OTHERS, **QOS}

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Row
 from virga.api.resource import UNSET, Context, Values, bump, change
 from virga.db.tx import Tx
 from virga.lib.ids import new_uuid
-from virga.services.network import binding, faults, ipam, port_addresses
+from virga.services.network import binding, faults, ipam, port_addresses, qos_binding
 from virga.services.network import network as networks
 from virga.services.network import security_group_default as groups
 from virga.services.network.models import ip_allocation, network, port, tag
@@ -61,6 +61,9 @@ def create(tx: Tx, context: Context, values: Values) -> str:
     pairs = _pairs(values["allowed_address_pairs"], security, mac)
     addresses = port_addresses.decide(tx, net.id, values["fixed_ips"], owner, mac)
     port_id = new_uuid()
+    qos = values["qos_policy_id"]
+    if qos is not None:
+        qos_binding.assign(tx, context, qos_binding.NotSupportedByPort, port_id, qos)
     _insert(
         tx,
         {
@@ -74,6 +77,7 @@ def create(tx: Tx, context: Context, values: Values) -> str:
             **{name: values[name] for name in DIRECT if name != "port_security_enabled"},
             "vnic_type": values["binding:vnic_type"],
             "profile": values["binding:profile"],
+            "qos_policy_id": qos,
             **binding.bind(tx, context, net.id, values["binding:host_id"], values["binding:vnic_type"]),
             **fresh(tx, 1),
         },
@@ -128,6 +132,7 @@ def create_internal(
             "extra_dhcp_opts": [],
             "vnic_type": "normal",
             "profile": {},
+            "qos_policy_id": None,
             **binding.bind(tx, context, network_id, host),
             **fresh(tx, 1),
         },
@@ -194,6 +199,9 @@ def update_port(tx: Tx, context: Context, current: Values, changes: Values) -> N
         columns["vnic_type"] = changes["binding:vnic_type"]
     if "binding:profile" in changes:
         columns["profile"] = changes["binding:profile"]
+    if "qos_policy_id" in changes:
+        kind, wanted = qos_binding.NotSupportedByPort, changes["qos_policy_id"]
+        columns["qos_policy_id"] = qos_binding.changed(tx, context, kind, current, wanted)
     if "binding:host_id" in changes:
         columns |= _rebind(tx, context, current, changes["binding:host_id"], merged)
     change(tx, port, port_id, columns)

@@ -28,6 +28,9 @@ _GROUPS = select(port_security_group.c.port_id, port_security_group.c.security_g
     within(port_security_group.c.port_id)
 )
 _OWNER = select(network.c.project_id).where(network.c.id == bindparam("network"))
+_NETWORK_POLICIES = select(network.c.id, network.c.qos_policy_id).where(
+    within(network.c.id), network.c.qos_policy_id.is_not(None)
+)
 _TRUNKS = select(trunk.c.port_id, trunk.c.id).where(within(trunk.c.port_id))
 _SUBPORTS = (
     select(sub_port, port.c.mac_address)
@@ -53,6 +56,7 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
         fixed.setdefault(port_id, []).append({"subnet_id": subnet_id, "ip_address": address})
     groups, tags = grouped(by_ids(tx, _GROUPS, ids)), tags_of(tx, ids)
     trunks = _trunk_details(tx, ids)
+    policies = dict(_pairs(tx, {row.network_id for row in rows}))
     domain = context.settings.dns_domain
     items = _SHAPE.items(rows)
     for item in items:
@@ -61,11 +65,17 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
         item["security_groups"] = groups.get(port_id, [])
         item["dns_assignment"] = dns_assignment(item["dns_name"], addresses, domain)
         item["ip_allocation"] = "immediate"
+        item["qos_network_policy_id"] = policies.get(item["network_id"])
         item["tags"] = tags.get(port_id, [])
         del item["status_reason"]
         if port_id in trunks:
             item["trunk_details"] = trunks[port_id]
     return items
+
+
+def _pairs(tx: Tx, networks: set[str]) -> list[tuple[str, str]]:
+    """Those of the networks that are under a QoS policy, and under which."""
+    return [(row.id, row.qos_policy_id) for row in by_ids(tx, _NETWORK_POLICIES, sorted(networks))]
 
 
 def dns_assignment(dns_name: str, addresses: Sequence[Values], domain: str) -> list[Values]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Table, delete, insert, select
+from sqlalchemy import Table, delete, insert, select, union
 from sqlalchemy import update as sql_update
 from sqlalchemy.engine import Row
 
@@ -29,6 +29,9 @@ from virga.services.network.models_l3 import (
     security_group,
     security_group_rule,
 )
+from virga.services.network.models_qos import qos_policy
+from virga.services.network.qos_policy import USERS as QOS_USERS
+from virga.services.network.qos_policy import PolicyNotFound
 
 TABLES: dict[str, Table] = {
     "network": network,
@@ -36,6 +39,7 @@ TABLES: dict[str, Table] = {
     "address_scope": address_scope,
     "subnetpool": subnetpool,
     "address_group": address_group,
+    "qos_policy": qos_policy,
 }
 ACTIONS = dict.fromkeys(TABLES, (rbac.SHARED,)) | {"network": (rbac.SHARED, rbac.EXTERNAL)}
 NOT_FOUND: dict[str, Callable[..., faults.Refusal]] = {
@@ -44,6 +48,7 @@ NOT_FOUND: dict[str, Callable[..., faults.Refusal]] = {
     "address_scope": faults.AddressScopeNotFound,
     "subnetpool": faults.SubnetPoolNotFound,
     "address_group": faults.AddressGroupNotFound,
+    "qos_policy": PolicyNotFound,
 }
 
 
@@ -187,6 +192,10 @@ def _users(current: Values) -> Any:
         return select(port.c.project_id).where(port.c.id.in_(mine))
     if kind == "subnetpool":
         return select(subnet.c.project_id).where(subnet.c.subnetpool_id == object_id)
+    if kind == "qos_policy":
+        return union(
+            *(select(table.c.project_id).where(table.c.qos_policy_id == object_id) for _, table in QOS_USERS)
+        )
     if kind == "address_scope":
         return select(subnetpool.c.project_id).where(subnetpool.c.address_scope_id == object_id)
     return select(security_group_rule.c.project_id).where(
@@ -211,7 +220,10 @@ def _refuse_if_used(tx: Tx, current: Values, but: str | None = None) -> None:
     }
     if "*" in others:
         return
-    safe = others | {owner} | ({but} if but else set())
+    safe = others | ({but} if but else set())
+    if kind != "qos_policy" or current["target_tenant"] != "*":
+        # Neutron counts the owner's own use of a QoS policy against taking it back from everybody.
+        safe |= {owner}
     users = {row.project_id for row in tx.all(_users(current))} - safe
     if current["target_tenant"] != "*":
         users &= {current["target_tenant"]}

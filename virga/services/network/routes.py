@@ -23,6 +23,8 @@ from virga.services.network import (
     network,
     port_forwarding,
     port_resource,
+    qos_policy,
+    qos_rule,
     quota,
     quota_api,
     rbac_policy,
@@ -107,6 +109,7 @@ def service(settings: Settings) -> ServiceApi:
         (segment.RANGE, "network_segment_ranges"),
     ):
         routes += Collection(resource, make_context, PREFIX, quota.check, path).routes()
+    routes += Collection(qos_policy.RESOURCE, make_context, f"{PREFIX}/qos", quota.check).routes()
     for more in (
         router_actions.routes,
         subnetpool.actions,
@@ -116,6 +119,7 @@ def service(settings: Settings) -> ServiceApi:
         agent_schedule.routes,
         availability.routes,
         auto_topology.routes,
+        qos_rule.routes,
     ):
         routes += more(make_context)
     routes += nested(

@@ -9,6 +9,7 @@ from virga.agent.drivers.interfaces import LocalVlan, WantedBridge, WantedPort
 from virga.agent.drivers.links import Bridge, Tap, Veth
 from virga.agent.wishes import Outcome
 from virga.sdn.flow import Flow
+from virga.sdn.qos_flows import Meter
 
 
 class FakeNamespaces(KeyedWorld):
@@ -97,9 +98,13 @@ class FakeFlows(KeyedWorld):
     def __init__(self) -> None:
         super().__init__("flows")
         self.forgotten: list[tuple[str, int]] = []
+        self.meters: dict[tuple[str, str], tuple[Meter, ...]] = {}
 
     def want(self, bridge: str, owner: str, flows: Iterable[Flow]) -> None:
         self.wishes.want(f"{bridge} {owner}", tuple(flows) or None)
+
+    def want_meters(self, bridge: str, owner: str, meters: Iterable[Meter]) -> None:
+        self.meters[bridge, owner] = tuple(meters)
 
     def forget(self, bridge: str) -> None:
         for key in [key for key in self.wishes.wanted if key.startswith(f"{bridge} ")]:
