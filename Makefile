@@ -79,6 +79,10 @@ SEED ?= 0
 fuzz: $(READY) ## Drive every route with REQUESTS that are nearly right (SEED repeats a run).
 	@$(BIN)/python -m fuzz --requests $(REQUESTS) --seed $(SEED)
 
+.PHONY: faults
+faults: setup ## Break a lab in many ways and judge what `virga explain` says; root.
+	@$(BIN)/python -m tests.faults $(ARGS)
+
 docs: $(READY) ## Make the generated pages.
 	@$(BIN)/python -m virga.cli.settings_page > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
 
