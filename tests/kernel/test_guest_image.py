@@ -151,12 +151,12 @@ def test_a_plugged_disk_can_be_used(shared: tuple[GuestLab, Guest]) -> None:
     guest.qmp("blockdev-add", **node)
     guest.qmp("device_add", driver="virtio-blk-pci", id="d1", drive="extra", bus="rp0", serial="volume-1")
     poll_until(lambda: "vdb" in lab.ssh(ADDRESS, "lsblk -lb --nodeps"), "the disk is seen")
-    lab.ssh(ADDRESS, "sudo mkfs -t ext4 /dev/vdb && sudo mount /dev/vdb /mnt")
-    lab.ssh(
-        ADDRESS, 'sudo sh -c "date > /mnt/timestamp; sync" && sudo cat /mnt/timestamp && sudo umount /mnt'
-    )
     assert lab.ssh(ADDRESS, "cat /sys/block/vdb/serial") == "volume-1"
-    assert 'TYPE="ext4"' in lab.ssh(ADDRESS, "sudo blkid /dev/vdb")
+    keep = 'sudo sh -c "date > /mnt/timestamp; sync" && sudo cat /mnt/timestamp && sudo umount /mnt'
+    for kind in ("vfat", "ext4"):
+        lab.ssh(ADDRESS, f"sudo mkfs -t {kind} /dev/vdb && sudo mount /dev/vdb /mnt")
+        lab.ssh(ADDRESS, keep)
+        assert f'TYPE="{kind}"' in lab.ssh(ADDRESS, "sudo blkid /dev/vdb")
     guest.qmp("device_del", id="d1")
     poll_until(lambda: "vdb" not in lab.ssh(ADDRESS, "lsblk -lb --nodeps"), "the disk is gone")
 

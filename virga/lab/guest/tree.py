@@ -52,7 +52,6 @@ LINKS = {
     "usr/bin/mkfs.ext2": "mke2fs",
     "usr/bin/mkfs.ext3": "mke2fs",
     "usr/bin/mkfs.ext4": "mke2fs",
-    "usr/bin/mkfs.vfat": "busybox",
 }
 # Kernel modules that a running guest can ask for; the boot order of the ramdisk is kernel.BOOT_MODULES.
 MODULES = (
