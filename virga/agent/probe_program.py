@@ -24,6 +24,7 @@ SOL_PACKET, PACKET_AUXDATA, PACKET_OUTGOING = 263, 8, 4
 TP_STATUS_VLAN_VALID = 1 << 4
 CLONE_NEWNET = 0x40000000
 STDIN = 0
+LINGER_S = 0.03
 SIGHTINGS_MAX = 400
 Json = dict[str, Any]
 
@@ -237,6 +238,7 @@ class Session:
         self.deadline = time.monotonic() + longest_s
         self.wanted: set[str] | None = None
         self.until = 0.0
+        self.lingering = False
         self.pending = b""
 
     def run(self) -> None:
@@ -247,8 +249,14 @@ class Session:
         """False at the end."""
         now = time.monotonic()
         if self.wanted is not None and (self.wanted <= self.probe.seen() or now >= self.until):
-            say({"complete": self.wanted <= self.probe.seen()})
-            self.wanted = None
+            complete = self.wanted <= self.probe.seen()
+            if complete and not self.lingering:
+                # A second answer to one question comes a moment after the first.
+                self.lingering, self.until = True, now + LINGER_S
+                self.wanted = {"never"}
+                return True
+            say({"complete": complete or self.lingering})
+            self.wanted, self.lingering = None, False
         end = self.deadline if self.wanted is None else min(self.deadline, self.until)
         watched: list[Any] = [STDIN, *self.probe.sockets]
         ready = select.select(watched, [], [], max(end - now, 0.0))[0]

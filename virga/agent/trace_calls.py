@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from virga.agent.drivers.reading_process import read_dhcp_files, read_processes
 from virga.agent.drivers.reading_switch import read_switch
 from virga.agent.loop import Loop
 from virga.agent.protocol import Difference
+from virga.agent.wiring_layer3 import metadata_socket
 from virga.contract.calls import HostDifference
 from virga.contract.trace import Collect, HostReading, ReadHost, Send, Watch
 
@@ -67,10 +69,24 @@ class TraceCalls:
                 processes=processes.result(),
                 files=read_dhcp_files(directory, call.networks),
                 differences=found,
+                metadata_problem=self._metadata_problem(),
                 failures=[f"{f.driver} {f.key}: {f.reason}" for f in loop.failures] if loop else [],
                 revision=loop.revision if loop else 0,
                 problems=problems,
             )
+
+    def _metadata_problem(self) -> str:
+        """Whether somebody takes connections where the proxies hand requests over."""
+        if "metadata" not in self._config.roles:
+            return ""
+        path = metadata_socket(self._config)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(1.0)
+            try:
+                connection.connect(str(path))
+            except OSError as error:
+                return f"{path.name}: {error}"
+        return ""
 
     def _differences(self) -> tuple[list[HostDifference], list[str]]:
         """All but flows, which are compared along the path."""

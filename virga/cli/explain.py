@@ -21,7 +21,7 @@ EXIT_UNKNOWN = 2
 @click.argument("traffic", default="icmp")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
 @click.option("--no-probe", is_flag=True, help="Send nothing: only compare what is meant with what is there.")
-@click.option("-6", "six", is_flag=True, help="Ask about IPv6.")
+@click.option("-6", "--ipv6", "six", is_flag=True, help="Ask about IPv6.")
 @click.option("--from", "source_address", default="", help="Source address, when it is not the port's own.")
 @click.option("--src-port", type=int, default=0, help="Source port.")
 @click.option("--project", type=click.Choice(["admin", "demo"]), default="admin", help="As whom to ask.")

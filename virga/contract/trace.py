@@ -104,6 +104,8 @@ class HostReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """What the DHCP servers read: ``NETWORK/host`` and the like, to content."""
     differences: list[HostDifference] = []
     """What the drivers say differs from the wish. Flows are not among them: they are above."""
+    metadata_problem: str = ""
+    """Why the host's metadata server does not take requests of its proxies; empty when it does."""
     failures: list[str] = []
     """What the last round could not realise."""
     revision: int = 0

@@ -253,6 +253,13 @@ def service_end(world: World, kind: str, source: End, version: int) -> End | Fin
         router = _metadata_router(world, source)
         if router is not None:
             return router
+    if kind == "metadata" and not servers:
+        return Finding(
+            "METADATA_DOWN",
+            "Nobody serves metadata: no router is at the gateway address, and the network has no DHCP server.",
+            Ref(kind="network", id=network_id),
+            _no_dhcp(world, network_id, "").mend,
+        )
     enabled = any(s.enable_dhcp and s.ip_version == version for s in world.subnets_of(network_id))
     if not enabled and kind != "metadata":
         return _no_dhcp(world, network_id, "DHCP is not enabled on any subnet of the network.")

@@ -23,7 +23,19 @@ from virga.desired import objects
 from virga.desired.feed import Feed
 from virga.desired.network_source import NetworkSource
 from virga.lib.ids import new_uuid
-from virga.trace import ends, hops, intent, path, points, probing, realised, spaces, standing, switching
+from virga.trace import (
+    devices,
+    ends,
+    hops,
+    intent,
+    path,
+    points,
+    probing,
+    realised,
+    spaces,
+    standing,
+    switching,
+)
 from virga.trace.ends import Pick, Question
 from virga.trace.judge import Facts, judge, verdict
 from virga.trace.model import TCP, UDP, End, Finding, Flight, Leg, Path, Traffic
@@ -88,7 +100,7 @@ async def explain(
         _compare(case)
         if probe:
             await _probe(ctx, case)
-    finding = judge(_facts(case))
+    finding = _with_guest_rules(case, judge(_facts(case)))
     said = await ctx.read(lambda tx: standing.named(tx, verdict(finding)))
     return await ctx.read(lambda tx: _answer(tx, case, said, time.monotonic() - began))
 
@@ -250,9 +262,15 @@ def _compare(case: Case) -> None:
             found = found or realised.judge_question(whole, case.readings, step)
             if found is not None:
                 case.certain.append(replace(found, step=number))
-    certain, suspects = spaces.judge(case.path, case.readings)
-    case.certain += certain
+    service = case.traffic.kind if case.traffic.kind in ends.SERVICES and not _goes_outside(case) else ""
+    certain, suspects = spaces.judge(case.path, case.readings, service)
+    # Devices come before flows: a link that is down makes flows look wrong, never the other way round.
+    case.certain[:0] = certain
     case.suspects += suspects
+
+
+def _goes_outside(case: Case) -> bool:
+    return case.ends is not None and case.ends[1].outside
 
 
 # -- what is seen ----------------------------------------------------------------------------------
@@ -303,6 +321,15 @@ async def _send(ctx: AsyncContext, case: Case, plan: Plan, name: str) -> None:
         if host in plan.points
     ]
     await asyncio.gather(*questions)
+
+
+def _with_guest_rules(case: Case, finding: Finding) -> Finding:
+    """An instance that is a namespace can be looked into: the rules that drop the packet are evidence."""
+    last = case.path.there[-1] if case.path.there else None
+    if finding.code != "GUEST_FIREWALL" or not isinstance(last, Leg):
+        return finding
+    found = devices.guest_rules(last, case.readings.get(last.receiver.host))
+    return replace(finding, evidence=(*finding.evidence, *found))
 
 
 # -- the answer ------------------------------------------------------------------------------------

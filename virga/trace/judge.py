@@ -6,17 +6,18 @@ A path on which the probe made its way there and back is never accused, whatever
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from virga.contract.explain import Verdict
+from virga.contract.explain import Ref, Verdict
 from virga.contract.trace import Sighting
 from virga.trace import observed
 from virga.trace.model import Finding, Path
 from virga.trace.probing import Plan
 from virga.trace.verdicts import CODES
 
-RANK = {"SWITCH_DOWN": 0, "DRIFT": 2}
-"""Of two suspects at one place the more particular is named; DRIFT says the least."""
+RANK = {"SWITCH_DOWN": 0, "INSTANCE_DOWN": 1, "LINK_DOWN": 1, "DRIFT": 3}
+"""Of several findings the more particular is named; DRIFT says the least."""
+PARTICULAR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,62 +47,57 @@ def judge(facts: Facts) -> Finding:
     if facts.certain:
         return best(facts.certain)
     if facts.unread:
-        return stale(facts)
-    if facts.suspects:
-        return best(facts.suspects)
-    return Finding("REACHABLE", "Nothing that was read stands against it; no probe was sent.", reachable=True)
+        return stale(facts, reachable=None)
+    sentence = "Nothing that was read stands against it; no probe was sent."
+    return Finding("REACHABLE", sentence, reachable=True, evidence=tuple(notes(facts)))
 
 
 def _with_probe(facts: Facts, plan: Plan) -> Finding:
+    firm = [one for one in facts.certain if one.firm]
     seen = observed.judge(facts.path, plan, facts.sightings)
+    if firm:
+        return best(firm)
     if seen is None:
         return Finding("REACHABLE", arrived(facts), reachable=True, evidence=tuple(notes(facts)))
-    if seen.code == "CONNECTION_REFUSED":
+    if seen.code in ("CONNECTION_REFUSED", "ADDRESS_DUPLICATE"):
         return seen
+    if seen.code == "MTU_BLACKHOLE":
+        return next((_joined(one, seen) for one in facts.suspects if one.code == seen.code), seen)
     if facts.certain:
-        return best(facts.certain)
-    near = [one for one in facts.suspects if _is_near(one, seen)]
-    if near:
-        return _joined(best(near), seen)
+        return _joined(best(facts.certain), seen)
     if facts.unread:
-        return stale(facts)
-    if seen.code == "LOST" and facts.suspects:
-        return _joined(best(facts.suspects), seen)
+        return stale(facts, reachable=False)
+    near = [one for one in facts.suspects if one.code != "MTU_BLACKHOLE" and _is_near(one, seen)]
+    if near and seen.code in ("LOST", "ARP_UNANSWERED", "OUTSIDE_SILENT"):
+        return _joined(best(near), seen)
     return seen
 
 
 def _is_near(suspect: Finding, seen: Finding) -> bool:
     """At the place where the packet was lost, or in the router before it."""
-    if suspect.code in ("MTU_BLACKHOLE",) or seen.code == "MTU_BLACKHOLE":
-        return suspect.code == seen.code
     return suspect.step < 0 or seen.step < 0 or abs(suspect.step - seen.step) <= 1
 
 
 def _joined(suspect: Finding, seen: Finding) -> Finding:
-    return Finding(
-        suspect.code,
-        suspect.sentence,
-        suspect.culprit,
-        suspect.mend,
-        (*suspect.evidence, seen.sentence, *seen.evidence),
-        suspect.step,
-    )
+    return replace(suspect, evidence=(*suspect.evidence, seen.sentence, *seen.evidence))
 
 
 def best(findings: Sequence[Finding]) -> Finding:
-    """The first on the way; of those at one place the most particular."""
-    return min(findings, key=lambda one: (RANK.get(one.code, 1), one.step))
+    """The most particular; of several the first on the way."""
+    return min(findings, key=lambda one: (RANK.get(one.code, PARTICULAR), one.step))
 
 
-def stale(facts: Facts) -> Finding:
-    host, why = next(iter(facts.unread.items()))
+def stale(facts: Facts, *, reachable: bool | None) -> Finding:
+    """``reachable`` False: the probe did not arrive, and why cannot be told without the host."""
+    host = next(iter(facts.unread))
+    lost = "The packet does not arrive, and the agent" if reachable is False else "The agent"
     return Finding(
         "AGENT_STALE",
-        f"The agent of {host} does not answer, so what {host} holds cannot be told.",
-        None,
+        f"{lost} of {host} does not answer: what {host} holds cannot be told, and nothing new gets there.",
+        Ref(kind="agent", name=f"agent of {host}", host=host),
         "virga status",
-        evidence=tuple(f"{name}: {reason}" for name, reason in facts.unread.items()) or (why,),
-        reachable=None,
+        evidence=tuple(f"{name}: {reason}" for name, reason in facts.unread.items()),
+        reachable=reachable,
     )
 
 

@@ -134,6 +134,8 @@ class Finding:
     step: int = -1
     """Index of the step of the path where it happens; -1: at no step."""
     reachable: bool | None = False
+    firm: bool = False
+    """Stands even when the probe was answered: an answer is not all that is wanted of a service."""
 
 
 @dataclass(slots=True)

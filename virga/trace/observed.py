@@ -28,7 +28,11 @@ class Progress:
 def progress(plan: Plan, sightings: Sequence[Sighting], mark: str) -> Progress:
     """A place that was not seen although a later one was is no gap: some devices cannot be watched."""
     last = None
+    arrived = _came_to_end(plan, sightings, mark)
     for number, waypoint in enumerate(plan.waypoints):
+        if waypoint.way == "back" and not arrived:
+            # An error that somebody on the way sent back is no answer.
+            break
         if any(s.mark == mark and waypoint.fits(s) for s in sightings):
             last = number
     if last is None:
@@ -38,11 +42,20 @@ def progress(plan: Plan, sightings: Sequence[Sighting], mark: str) -> Progress:
     return Progress(plan.waypoints[last], missing)
 
 
+def _came_to_end(plan: Plan, sightings: Sequence[Sighting], mark: str) -> bool:
+    """The request was seen at the end of the way there, or a true answer was seen anywhere."""
+    ends = [waypoint for waypoint in plan.waypoints if waypoint.way == "there"][-1:]
+    answered = any(s.mark == mark and s.kind == "reply" for s in sightings)
+    return answered or any(s.mark == mark and end.fits(s) for end in ends for s in sightings)
+
+
 def refused(plan: Plan, sightings: Sequence[Sighting]) -> bool:
     """The end answered that nothing listens there."""
     last = plan.waypoints[-1] if plan.waypoints else None
-    return last is not None and any(
-        s.mark == SMALL and s.kind in ("refusal", "error") and last.fits(s) for s in sightings
+    return (
+        last is not None
+        and _came_to_end(plan, sightings, SMALL)
+        and any(s.mark == SMALL and s.kind in ("refusal", "error") and last.fits(s) for s in sightings)
     )
 
 

@@ -126,7 +126,7 @@ def _over(walk: _Walk, network: Network, sender: Spot, flight: Flight, next_hop:
     """One stretch of layer 2, and on from where it ends."""
     if len(walk.steps) > LONGEST:
         raise _Stopped(words.circle(network.key))
-    receiver = _owner(walk.world, network, next_hop)
+    receiver = _owner(walk.world, network, next_hop, _is_external(walk.world, flight.destination))
     if receiver.outside and sender.outside:
         raise _Stopped(words.nobody_at(walk.world, network.key, next_hop))
     if receiver.outside:
@@ -153,8 +153,8 @@ def _leg(way: Way, network: Network, sender: Spot, receiver: Spot, flight: Fligh
     )
 
 
-def _owner(world: World, network: Network, address: str) -> Spot:
-    """Who answers for an address on a network."""
+def _owner(world: World, network: Network, address: str, external: bool) -> Spot:
+    """Who answers for an address on a network. ``external``: the packet is on its way outside."""
     port_id = world.port_at(network.key, address)
     floating = world.floating_at(address)
     if floating is not None and (
@@ -171,7 +171,7 @@ def _owner(world: World, network: Network, address: str) -> Spot:
     if port_id is None:
         if network.key in world.external:
             return Spot("")
-        raise _Stopped(words.nobody_at(world, network.key, address))
+        raise _Stopped(words.nobody_at(world, network.key, address, external))
     return _placed(world, port_id)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,12 @@ from virga.sdn.host import Placement, compile_host
 from virga.sdn.match import Packet, matcher
 from virga.sdn.network_flows import Uplink
 from virga.sdn.simulate import Switch, SwitchPort
-from virga.sdn.tables import DEAD_VLAN
 from virga.trace import switching
 from virga.trace.model import Finding, Leg
 from virga.trace.switching import Fabric, Passage
 from virga.trace.world import World
 
+_VLAN = re.compile(r"set_field:\d+->vlan_vid")
 Readings = Mapping[str, HostReading]
 
 
@@ -142,8 +143,6 @@ def ports_of(reading: HostReading, placement: Placement | None) -> dict[str, lis
         tag = port.tag
         if placement is not None and port.network_id in placement.tags:
             tag = placement.tags[port.network_id]
-        if placement is None and (not port.link_up or not port.up or tag == DEAD_VLAN):
-            tag = DEAD_VLAN
         peer = None
         if port.type == "patch" and not port.name.startswith(("spi-", "tpi-")):
             other = next((p for (_, name), p in numbers.items() if name == port.peer), None)
@@ -205,13 +204,6 @@ def _unplugged(realised: Realised, readings: Readings, leg: Leg) -> Finding | No
                 f"virga doctor {spot.host} --fix",
                 evidence=(f"ovs-vsctl get Port {name} tag: {there.tag}",),
             )
-        if not there.link_up or not there.up:
-            return Finding(
-                "LINK_DOWN",
-                f"The device {name} is down for the switch.",
-                ref,
-                f"virga host exec {spot.host} -- ip link set {name} up",
-            )
     return None
 
 
@@ -235,6 +227,14 @@ def _explain(flows: HostFlows, host: str, bridge: str, wanted: Flow, met: Flow |
     of = f" of {owner.kind} {owner.id}" if owner else ""
     if holds is None:
         what = f"A flow{of} is missing in table {wanted.table} of {bridge}."
+    elif holds.actions != wanted.actions and _VLAN.sub("", holds.actions) == _VLAN.sub("", wanted.actions):
+        return Finding(
+            "WRONG_LOCAL_TAG",
+            f"A flow{of} in table {wanted.table} of {bridge} translates to another VLAN than is meant.",
+            ref,
+            f"virga doctor {host} --fix",
+            evidence=(*evidence, f"there:  {flow_line(holds)}"),
+        )
     elif holds.actions != wanted.actions:
         what = f"A flow{of} in table {wanted.table} of {bridge} does something else than is meant."
         evidence.append(f"there:  {flow_line(holds)}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from virga.contract.explain import Ref
 from virga.contract.trace import HostReading, ReadHost
+from virga.trace import daemons, devices, routers
 from virga.trace.model import Crossing, Finding, Leg, Path
 from virga.trace.points import namespace_of
 
@@ -43,12 +45,43 @@ def request(path: Path, host: str) -> ReadHost:
     )
 
 
-def judge(path: Path, readings: Mapping[str, HostReading]) -> tuple[list[Finding], list[Finding]]:
+def judge(
+    path: Path, readings: Mapping[str, HostReading], service: str = ""
+) -> tuple[list[Finding], list[Finding]]:
     """What would stop the packet for certain, and what may."""
     certain: list[Finding] = []
     suspects: list[Finding] = []
+    steps = path.steps
+    for number, step in enumerate(steps):
+        onward = steps[number + 1] if number + 1 < len(steps) else None
+        if isinstance(step, Crossing):
+            reading = readings.get(step.host)
+            leg = onward if isinstance(onward, Leg) else None
+            found = routers.judge(step, leg, reading) if reading is not None else None
+            certain += [replace(found, step=number)] if found is not None else []
+            continue
+        first, last = number == 0, number == len(path.there) - 1
+        for one in _of_leg(step, readings, first=first, last=last):
+            certain.append(replace(one, step=number))
+        suspects += [replace(one, step=number) for one in devices.narrow(step, readings)]
+    if service and steps and isinstance(steps[0], Leg):
+        reading = readings.get(steps[0].receiver.host)
+        served = daemons.judge(service, steps[0], reading) if reading is not None else None
+        certain += [replace(served, step=0)] if served is not None else []
     suspects += differences(path, readings)
     return certain, suspects
+
+
+def _of_leg(leg: Leg, readings: Mapping[str, HostReading], *, first: bool, last: bool) -> list[Finding]:
+    found = [devices.judge(leg, readings)]
+    for spot in (leg.sender, leg.receiver):
+        found.append(devices.instance_down(spot, readings.get(spot.host)))
+    own = {f.ip_address for f in leg.sender.port.fixed_ips} if leg.sender.port else set()
+    if first and leg.flight.source in own:
+        found.append(devices.guest_address(leg, readings.get(leg.sender.host), sends=True))
+    if last:
+        found.append(devices.guest_address(leg, readings.get(leg.receiver.host), sends=False))
+    return [one for one in found if one is not None]
 
 
 def differences(path: Path, readings: Mapping[str, HostReading]) -> Sequence[Finding]:

@@ -36,7 +36,6 @@ CODES: dict[str, str] = {
     # What was observed.
     "ARP_UNANSWERED": "Nobody answers for the next address on the way, though the question was asked.",
     "ADDRESS_DUPLICATE": "Two machines answer for one address.",
-    "NEIGHBOUR_WRONG": "A namespace on the way has a wrong hardware address for the next hop, and would not ask.",
     "CONNECTION_REFUSED": "The packet arrives and is refused by the destination itself: nothing listens there.",
     "MTU_BLACKHOLE": "Small packets arrive and packets of the network's full size do not.",
     "VLAN_NOT_TRUNKED": "The wire between two hosts does not carry the VLAN of the network.",

@@ -16,12 +16,12 @@ def router_ref(router_id: str) -> Ref:
     return Ref(kind="router", id=router_id)
 
 
-def nobody_at(world: World, network_id: str, address: str) -> Finding:
-    """No port of the network has the address."""
+def nobody_at(world: World, network_id: str, address: str, external: bool = False) -> Finding:
+    """No port of the network has the address. ``external``: it is the way outside that was looked for."""
     subnet = world.subnet_of(network_id, address)
     if subnet is not None and subnet.gateway_ip == address:
         return Finding(
-            "NO_ROUTE",
+            "NO_GATEWAY" if external else "NO_ROUTE",
             f"The gateway address {address} of the subnet belongs to no router: nothing leads out of the network.",
             Ref(kind="subnet", id=subnet.id),
             f"openstack router add subnet ROUTER {subnet.id}",
