@@ -25,13 +25,16 @@ CONFORMANCE_TOML = Path(__file__).with_name("virga.toml")
 
 
 @contextlib.contextmanager
-def lab(state_dir: Path | None, hosts: int, dataplane: str) -> Iterator[Settings]:
+def lab(
+    state_dir: Path | None, hosts: int, dataplane: str, local_volumes: bool = False
+) -> Iterator[Settings]:
     """A running cloud: the one in ``state_dir``, or a new one that is wiped afterwards."""
     if state_dir is not None:
         yield settings_module.load(state_dir)
         return
     directory = Path(tempfile.mkdtemp(prefix="virga-conformance-"))
-    shutil.copy(CONFORMANCE_TOML, directory / "virga.toml")
+    toml = CONFORMANCE_TOML.read_text() + ('volume_attach = "local"\n' if local_volumes else "")
+    (directory / "virga.toml").write_text(toml)
     virga = [sys.executable, "-m", "virga.cli.main"]
     try:
         options = ["--state-dir", str(directory), "--hosts", str(hosts), "--dataplane", dataplane]
@@ -59,6 +62,9 @@ def lab(state_dir: Path | None, hosts: int, dataplane: str) -> Iterator[Settings
 @click.option("--tools", type=click.Path(path_type=Path), default=ROOT / ".cache/tempest")
 @click.option("--json", "kept", type=click.Path(path_type=Path), default=None, help="Where results go.")
 @click.option("--page", type=click.Path(path_type=Path), default=None, help="Where a page of them goes.")
+@click.option(
+    "--local-volumes", is_flag=True, help="Volumes of a new lab are attached as files, not by iSCSI."
+)
 @click.option("--no-validation", is_flag=True, help="Do not log in to guests.")
 def main(
     list_file: Path | None,
@@ -73,6 +79,7 @@ def main(
     tools: Path,
     kept: Path | None,
     page: Path | None,
+    local_volumes: bool,
     no_validation: bool,
 ) -> None:
     """Exit status 0 when every test that was asked for ran and passed."""
@@ -81,7 +88,7 @@ def main(
     binaries = tempest_run.environment(tools)
     workspace = workspace or Path(tempfile.mkdtemp(prefix="virga-tempest-"))
     began = time.monotonic()
-    with lab(cloud, hosts, dataplane) as settings:
+    with lab(cloud, hosts, dataplane, local_volumes) as settings:
         password = (settings.state_dir / "admin_password").read_text().strip()
         admin = Admin.login(settings.endpoint, password)
         run = TempestRun(binaries, workspace, admin, hosts, dataplane == "lab" and not no_validation)

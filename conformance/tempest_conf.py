@@ -11,13 +11,15 @@ from conformance.cloud import Admin
 Sections = dict[str, dict[str, Any]]
 
 
-def write(path: Path, admin: Admin, workspace: Path, hosts: int, validation: bool) -> None:
+def write(
+    path: Path, admin: Admin, workspace: Path, hosts: int, validation: bool, local_volumes: bool = False
+) -> None:
     """Ask the cloud for images, flavors, networks and extensions and write ``path``."""
     parser = configparser.RawConfigParser()
     parser.read_dict(
         {
             name: {k: _text(v) for k, v in options.items()}
-            for name, options in _sections(admin, workspace, hosts, validation).items()
+            for name, options in _sections(admin, workspace, hosts, validation, local_volumes).items()
         }
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +33,7 @@ def _text(value: Any) -> str:
     return str(value).replace("$", "$$")
 
 
-def _sections(admin: Admin, workspace: Path, hosts: int, validation: bool) -> Sections:
+def _sections(admin: Admin, workspace: Path, hosts: int, validation: bool, local_volumes: bool) -> Sections:
     return {
         "DEFAULT": {"log_dir": workspace / "logs", "log_file": "tempest.log", "debug": True},
         "oslo_concurrency": {"lock_path": workspace / "lock"},
@@ -53,7 +55,7 @@ def _sections(admin: Admin, workspace: Path, hosts: int, validation: bool) -> Se
         **_compute(admin, hosts, workspace),
         **_image(),
         **_network(admin),
-        **_volume(),
+        **_volume(admin, local_volumes),
         **_validation(validation),
         **_scenario(admin, workspace),
     }  # fmt: skip
@@ -114,6 +116,7 @@ def _compute(admin: Admin, hosts: int, workspace: Path) -> Sections:
             "spice_console": False,
             "serial_console": False,
             "swap_volume": False,
+            "volume_multiattach": True,
             "scheduler_enabled_filters": "ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFilter,"
             "ServerGroupAntiAffinityFilter,ServerGroupAffinityFilter",
         },
@@ -200,9 +203,10 @@ def _has(admin: Admin, service_type: str) -> bool:
     return any(service["type"] == service_type for service in services)
 
 
-def _volume() -> Sections:
+def _volume(admin: Admin, local: bool) -> Sections:
     return {
         "volume": {
+            "volume_type_multiattach": _multiattach_type(admin),
             "catalog_type": "block-storage",
             "min_microversion": "3.0",
             "max_microversion": "latest",
@@ -210,17 +214,29 @@ def _volume() -> Sections:
             "volume_size": 1,
             "build_timeout": 300,
             "disk_format": "raw",
+            "manage_volume_ref": "source-name,volume-%s",
+            "manage_snapshot_ref": "source-name,snapshot-%s",
         },
         "volume-feature-enabled": {
             "backup": True,
             "snapshot": True,
             "clone": True,
             "multi_backend": False,
-            "extend_attached_volume": False,
-            "manage_volume": False,
-            "manage_snapshot": False,
+            # What is exported over iSCSI cannot grow while it is attached.
+            "extend_attached_volume": local,
+            "manage_volume": True,
+            "manage_snapshot": True,
         },
     }
+
+
+def _multiattach_type(admin: Admin) -> str:
+    """A type whose volumes several servers may have at once; made where there is none."""
+    name = "multiattach"
+    if name not in [one["name"] for one in admin.get("/volume/v3/types")["volume_types"]]:
+        specs = {"multiattach": "<is> True"}
+        admin.post("/volume/v3/types", {"volume_type": {"name": name, "extra_specs": specs}})
+    return name
 
 
 def _validation(enabled: bool) -> Sections:

@@ -91,13 +91,22 @@ def name_of(test_id: str) -> str:
 class TempestRun:
     """One workspace of Tempest for one cloud."""
 
-    def __init__(self, tools: Path, workspace: Path, admin: Admin, hosts: int, validation: bool) -> None:
+    def __init__(
+        self,
+        tools: Path,
+        workspace: Path,
+        admin: Admin,
+        hosts: int,
+        validation: bool,
+        local_volumes: bool = False,
+    ) -> None:
         self.tools = tools
         self.workspace = workspace
         workspace.mkdir(parents=True, exist_ok=True)
         for name in ("logs", "lock", "etc"):
             (workspace / name).mkdir(exist_ok=True)
-        tempest_conf.write(workspace / "etc/tempest.conf", admin, workspace, hosts, validation)
+        target = workspace / "etc/tempest.conf"
+        tempest_conf.write(target, admin, workspace, hosts, validation, local_volumes)
         self.environ = {
             **os.environ,
             "PATH": f"{tools}:{os.environ['PATH']}",

@@ -191,6 +191,7 @@ def fake_config(settings: Settings, number: int) -> AgentConfig:
         directory=str(directory),
         roles=roles,
         drivers="fake",
+        pool_gb=settings.volume_pool_gb,
         bridge_mappings={**ranges, "public": "br-ex"},
     )
 

@@ -129,6 +129,18 @@ class Settings:
         Literal["iscsi", "local"],
         "How instances reach volumes: over the storage network, or as files of this machine.",
     ] = "iscsi"
+    volume_filters: Annotated[Texts, "Filters that a host must pass to get a volume, in order."] = (
+        "AvailabilityZoneFilter",
+        "CapacityFilter",
+        "CapabilitiesFilter",
+    )
+    volume_weighers: Annotated[
+        Texts, "Weighers of hosts for volumes with their multipliers, as `name=multiplier`."
+    ] = ("CapacityWeigher=1.0", "FreeCapacityWeigher=1.0")
+    volume_overcommit: Annotated[float, "Size promised to volumes for each real byte of a pool."] = 20.0
+    volume_pool_gb: Annotated[
+        int, "Size of the pool of volumes of a host; 0: the file system that it is on."
+    ] = 0
     vif_plugging_seconds: Annotated[int, "How long a build waits for its ports to become active."] = 120
 
     # The lab
@@ -255,6 +267,7 @@ CHECKS: dict[str, Callable[[Any], object]] = {
     "cpu_allocation_ratio": _positive,
     "ram_allocation_ratio": _positive,
     "disk_allocation_ratio": _positive,
+    "volume_overcommit": _positive,
 }
 
 

@@ -161,3 +161,86 @@ def test_an_attachment_reserves_connects_completes_and_lets_go(member: httpx.Cli
     assert settled(member, volume["id"], "in-use")["attachments"][0]["attachment_id"] == found["id"]
     assert member.delete(path, headers=headers).status_code == 200
     assert settled(member, volume["id"], "available")["attachments"] == []
+
+
+def test_a_volume_is_let_go_and_taken_in_again(cloud: RunningCloud, member: httpx.Client) -> None:
+    admin = cloud.admin()
+    volume = made(member, name="stray")
+    found = admin.get(f"/volume/v3/volumes/{volume['id']}").json()["volume"]
+    place = found["os-vol-host-attr:host"]
+    assert act(member, volume["id"], "os-unmanage", {}).status_code == 403
+    assert act(admin, volume["id"], "os-unmanage", {}).status_code == 202
+    eventually(lambda: member.get(f"/volume/v3/volumes/{volume['id']}").status_code == 404, "the row is gone")
+    newest = {"openstack-api-version": "volume 3.71"}
+    path = "/volume/v3/manageable_volumes/detail"
+    listed = admin.get(path, params={"host": place}, headers=newest).json()["manageable-volumes"]
+    name = f"volume-{volume['id']}"
+    mine = next(one for one in listed if one["reference"]["source-name"] == name)
+    assert (mine["safe_to_manage"], mine["size"]) == (True, 1)
+    wanted = {"host": place, "ref": {"source-name": name}, "name": "again"}
+    answer = admin.post("/volume/v3/manageable_volumes", json={"volume": wanted}, headers=newest)
+    assert answer.status_code == 202
+    again = settled(admin, answer.json()["volume"]["id"], "available")
+    assert (again["size"], again["name"]) == (1, "again")
+    lost = admin.post("/volume/v3/os-volume-manage", json={"volume": wanted})
+    assert settled(admin, lost.json()["volume"]["id"], "error_managing")
+
+
+def test_incremental_backups_hang_on_their_parents(member: httpx.Client) -> None:
+    volume = made(member)
+
+    def backup(**more: Any) -> httpx.Response:
+        return member.post("/volume/v3/backups", json={"backup": {"volume_id": volume["id"], **more}})
+
+    def ready(answer: httpx.Response) -> str:
+        ident = str(answer.json()["backup"]["id"])
+        path = f"/volume/v3/backups/{ident}"
+        eventually(lambda: member.get(path).json()["backup"]["status"] == "available", "backup is available")
+        return ident
+
+    assert backup(incremental=True).status_code == 400
+    full = ready(backup())
+    child = ready(backup(incremental=True))
+    shown = member.get(f"/volume/v3/backups/{full}").json()["backup"]
+    assert (shown["is_incremental"], shown["has_dependent_backups"]) == (False, True)
+    assert member.get(f"/volume/v3/backups/{child}").json()["backup"]["is_incremental"] is True
+    refused = member.delete(f"/volume/v3/backups/{full}")
+    assert refused.status_code == 400
+    assert "Incremental backups exist" in refused.json()["badRequest"]["message"]
+    for ident in (child, full):
+        assert member.delete(f"/volume/v3/backups/{ident}").status_code == 202
+        eventually(lambda i=ident: member.get(f"/volume/v3/backups/{i}").status_code == 404, "backup is gone")  # type: ignore[misc]
+
+
+def test_front_end_limits_are_told_to_who_connects(cloud: RunningCloud, member: httpx.Client) -> None:
+    admin = cloud.admin()
+    name = f"slow-{uuid.uuid4().hex[:8]}"
+    specs = {"name": name, "consumer": "front-end", "total_iops_sec": "100"}
+    qos = admin.post("/volume/v3/qos-specs", json={"qos_specs": specs}).json()["qos_specs"]["id"]
+    kind = admin.post("/volume/v3/types", json={"volume_type": {"name": name}}).json()["volume_type"]["id"]
+    admin.get(f"/volume/v3/qos-specs/{qos}/associate", params={"vol_type_id": kind})
+    volume = made(member, volume_type=name)
+    told = act(member, volume["id"], "os-initialize_connection", {"connector": {"host": "x"}})
+    assert told.json()["connection_info"]["data"]["qos_specs"] == {"total_iops_sec": 100}
+    act(member, volume["id"], "os-terminate_connection", {"connector": {"host": "x"}})
+
+
+def test_a_namespace_server_is_told_that_it_has_no_disks(cloud: RunningCloud, member: httpx.Client) -> None:
+    flavor = {"name": f"ns-{uuid.uuid4().hex[:6]}", "ram": 16, "vcpus": 1, "disk": 0}
+    admin = cloud.admin()
+    made_flavor = admin.post("/compute/v2.1/flavors", json={"flavor": flavor}).json()["flavor"]["id"]
+    specs = {"extra_specs": {"virga:kind": "namespace"}}
+    admin.post(f"/compute/v2.1/flavors/{made_flavor}/os-extra_specs", json=specs)
+    volume = made(member)
+    device = {"source_type": "volume", "destination_type": "volume", "uuid": volume["id"], "boot_index": -1}
+    image = compute.image(cloud)
+    server = {
+        "name": "n", "flavorRef": made_flavor, "imageRef": image, "networks": "none",
+        "block_device_mapping_v2": [
+            {"source_type": "image", "destination_type": "local", "uuid": image, "boot_index": 0}, device,
+        ],
+    }  # fmt: skip
+    newest = {"x-openstack-nova-api-version": "2.90"}
+    refused = member.post("/compute/v2.1/servers", json={"server": server}, headers=newest)
+    assert refused.status_code == 400
+    assert "has no disks" in refused.json()["badRequest"]["message"]

@@ -20,6 +20,7 @@ from tests.lib.guest import SerialConsole, guest_directory
 from virga.agent.drivers.guest_kind import GuestError, Outcome
 from virga.agent.drivers.image_cache import ImageCache
 from virga.agent.drivers.instances import InstancesDriver
+from virga.agent.drivers.qemu_command import disk_name
 from virga.agent.drivers.qemu_guests import QemuGuests, QemuOptions
 from virga.agent.drivers.qemu_img import inspect
 from virga.agent.drivers.qemu_machine import running_machines
@@ -296,7 +297,10 @@ def test_volumes_of_a_pool_come_and_go_by_file_and_by_iscsi(rig: Rig, guest: Pat
         targets.want(far.volume_id, Export(Path(far.path), "user", "secretsecret"))
         assert not targets.apply()
         by_file = Disk(
-            volume_id=local.volume_id, device="/dev/vdb", connection={"driver": "pool", "path": local.path}
+            volume_id=local.volume_id,
+            device="/dev/vdb",
+            connection={"driver": "pool", "path": local.path},
+            limits={"read_iops_sec": 500, "write_bytes_sec": 8 << 20, "write_bytes_sec_max": 16 << 20},
         )
         by_iscsi = Disk(
             volume_id=far.volume_id,
@@ -318,6 +322,17 @@ def test_volumes_of_a_pool_come_and_go_by_file_and_by_iscsi(rig: Rig, guest: Pat
         console.log_in()
         both = msgspec.structs.replace(item, disks=[by_iscsi, by_file])
         rig.be(both, volumes=",".join(sorted((far.volume_id, local.volume_id))))
+        assert sorted(v for _, v in rig.guests.actions.held_volumes()) == sorted(
+            (far.volume_id, local.volume_id)
+        )
+        throttled = {
+            one["inserted"]["node-name"]: one["inserted"]
+            for one in rig.guests.need(item.key).execute("query-block")
+            if "inserted" in one
+        }
+        near = throttled[disk_name(local.volume_id)]
+        assert (near["iops_rd"], near["bps_wr"], near["bps_wr_max"]) == (500, 8 << 20, 16 << 20)
+        assert throttled[disk_name(far.volume_id)]["iops"] == 0
         sizes = console.run(within_s(20, "lsblk -dnbo NAME,SIZE | grep vdc"))
         assert sizes.split() == ["vdc", str(1024**3)]
         assert str(2 * 1024**3) in console.run("lsblk -dnbo SIZE /dev/vdb")

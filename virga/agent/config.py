@@ -67,6 +67,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Offered to the scheduler; 0 means what the machine has."""
     memory_mb: int = 0
     disk_gb: int = 0
+    pool_gb: int = 0
+    """Size of the pool of volumes; 0 means the file system that it is on."""
     heartbeat_s: float = 10.0
     resync_s: float = 120.0
     repair: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from virga.agent.volume_calls import VolumeCalls
 class VolumeParts:
     manager: VolumeManager
     driver: Driver
+    room: Callable[[], tuple[float, float]]
+    """GiB of the pool in all, and free."""
 
 
 def volume_parts(config: AgentConfig, registry: CallRegistry) -> VolumeParts:
@@ -26,10 +29,11 @@ def volume_parts(config: AgentConfig, registry: CallRegistry) -> VolumeParts:
     root = Path(config.directory) / "volumes"
     if config.drivers == "fake":
         memory = FakeTargets()
-        VolumeCalls(FakePool()).register(registry)
-        return VolumeParts(VolumeManager(memory, root), memory)
+        pretended = FakePool(config.pool_gb)
+        VolumeCalls(pretended).register(registry)
+        return VolumeParts(VolumeManager(memory, root), memory, pretended.room)
     targets = TargetsDriver(TargetOptions(config.storage_ip or config.host_ip))
-    pool = VolumePool(root, targets.is_exported)
+    pool = VolumePool(root, targets.is_exported, config.pool_gb)
     pool.open()
     VolumeCalls(pool, targets.exported).register(registry)
-    return VolumeParts(VolumeManager(targets, root), targets)
+    return VolumeParts(VolumeManager(targets, root), targets, pool.room)

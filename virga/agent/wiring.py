@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 import virga
 from virga.agent.calls import CallDispatcher, CallRegistry
 from virga.agent.config import AgentConfig
@@ -223,16 +225,33 @@ def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
         *layer3_managers(config, layer2.namespaces, layer2.links, upper),
     ]
     drivers = [*layer2.in_order(), *upper.in_order()]
+    room: Callable[[], tuple[float, float]] | None = None
     if "volume" in config.roles:
         volumes = volume_parts(config, outlet.registry)
+        room = volumes.room
         managers.append(volumes.manager)
         drivers.append(volumes.driver)
     if "compute" in config.roles:
         instances = instance_parts(config, outlet.registry, outlet.wake, outlet.are_ports_ready)
-        outlet.resources = instances.resources
+        outlet.resources = with_pool(instances.resources, room)
         managers.append(instances.manager)
         drivers.append(instances.driver)
     return Parts(managers=managers, drivers=drivers, census=census)
+
+
+def with_pool(
+    resources: Callable[[], Resources], room: Callable[[], tuple[float, float]] | None
+) -> Callable[[], Resources]:
+    """What a host offers, with the room of its pool where it serves volumes."""
+    if room is None:
+        return resources
+
+    def both() -> Resources:
+        total, free = room()
+        known: Resources = msgspec.structs.replace(resources(), pool_total_gb=total, pool_free_gb=free)
+        return known
+
+    return both
 
 
 def fake_layer2() -> Layer2:

@@ -264,6 +264,8 @@ class Disk(msgspec.Struct, frozen=True, omit_defaults=True):
     boot_index: int = -1
     read_only: bool = False
     disk_bus: str = "virtio"
+    limits: dict[str, int] = {}
+    """Speed limits by OpenStack's names, such as ``total_iops_sec``."""
 
 
 class Instance(Item, frozen=True, kw_only=True, tag="instance"):

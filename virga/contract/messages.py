@@ -50,6 +50,9 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     cpu_info: str = "{}"
     running_vms: int = 0
     host_ip: str = "127.0.0.1"
+    pool_total_gb: float = 0.0
+    """Room of the pool of volumes; 0 where the host serves none."""
+    pool_free_gb: float = 0.0
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):

@@ -110,10 +110,12 @@ def disks(devices: Sequence[Any]) -> list[Disk]:
         Disk(
             volume_id=device.volume_id,
             device=device.device_name or "/dev/vdb",
-            connection=device.connection,
+            connection={k: v for k, v in device.connection.items() if k not in ("limits", "read_only")},
             attachment_id=device.attachment_id or "",
             boot_index=-1 if device.boot_index is None else device.boot_index,
             disk_bus=device.disk_bus or "virtio",
+            read_only=bool(device.connection.get("read_only")),
+            limits=device.connection.get("limits") or {},
         )
         for device in devices
         if device.volume_id and device.attached and device.connection

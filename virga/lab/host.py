@@ -96,6 +96,7 @@ class Host:
             "vcpus": cpus,
             "memory_mb": memory_mb,
             "disk_gb": disk_gb,
+            "pool_gb": settings.volume_pool_gb,
             "log_directory": str(state_dir / "logs"),
             "log_level": settings.log_level,
             "facts": {

@@ -104,6 +104,8 @@ class NamespaceGuests:
     def _walk(self, item: Instance, ports_ready: PortsReady) -> Outcome:
         home = self.homes.of(item.key)
         record = self._note_end(home, home.read(), item.key)
+        if item.disks and not record.build:
+            raise GuestError("a namespace instance has no disks, so it cannot have volumes")
         if record.build != item.build:
             record = self._build(home, item)
         keeper = self.keeper(item.key)

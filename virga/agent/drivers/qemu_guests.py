@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from virga.agent.drivers import qemu_disks, qemu_plug
+from virga.agent.drivers import qemu_disks, qemu_plug, qemu_throttle
 from virga.agent.drivers.guest_kind import Detail, GuestError, Outcome, PortsReady
 from virga.agent.drivers.image_cache import ImageCache
 from virga.agent.drivers.instance_home import InstanceHome, InstanceHomes, Record, Shape
@@ -270,6 +270,7 @@ class QemuGuests:
                 return self._waiting(record, item, lambda: ports_ready(ports) is not None)
             if ready is False:
                 raise GuestError(f"a port of instance {item.key} could not be wired")
+        qemu_throttle.limit(machine, [d for d in item.disks if d in home.read().disks])
         self._power(home, machine, item)
         problems = self._plug(home, machine, item)
         record = home.read()
@@ -409,6 +410,11 @@ class QemuGuests:
     def _plug_disk(self, home: InstanceHome, machine: Machine, disk: Disk) -> None:
         plan = replace(qemu_disks.volume_plan(disk, home), boot_index=-1)
         qemu_plug.plug_disk(machine, plan, str(disk.connection.get("password", "")))
+        try:
+            qemu_throttle.limit(machine, [disk])
+        except MachineError:
+            qemu_plug.unplug_disk(machine, plan.name)
+            raise
 
     def _plug_nic(self, machine: Machine, nic: Nic, model: str) -> None:
         if not self._device_exists(nic.tap):

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Row
 
 from virga.db.tx import Tx
 from virga.lib.ids import new_uuid
-from virga.services.block_storage import volume
+from virga.services.block_storage import qos_limits, volume
 from virga.services.block_storage.faults import attachment_not_found, invalid_volume
 from virga.services.block_storage.models import volume_attachment as table
 from virga.services.block_storage.volume import Volume
@@ -90,7 +90,7 @@ def connect(tx: Tx, attachment_id: str, host: str, local: bool) -> dict[str, Any
         save(tx, attachment_id, status="attaching", host=host)
         settle(tx, row.id)
     if local:
-        return {"driver": "pool", "path": row.path or ""}
+        return {"driver": "pool", "path": row.path or "", **_terms(tx, found, row)}
     if not row.export:
         volume.save(tx, row.id, touch=True, export=True, exported=False)
         return None
@@ -103,7 +103,18 @@ def connect(tx: Tx, attachment_id: str, host: str, local: bool) -> dict[str, Any
         "lun": 1,
         "user": row.auth_user,
         "password": row.auth_password,
+        **_terms(tx, found, row),
     }
+
+
+def _terms(tx: Tx, found: Attachment, row: Volume) -> dict[str, Any]:
+    """How the guest may use the volume: only to read, only so fast. Fixed when it is attached."""
+    terms: dict[str, Any] = {}
+    if found.mode == "ro":
+        terms["read_only"] = True
+    if limits := qos_limits.of_volume(tx, row):
+        terms["limits"] = limits
+    return terms
 
 
 def complete(tx: Tx, attachment_id: str, device: str | None = None) -> None:

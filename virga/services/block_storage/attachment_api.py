@@ -124,7 +124,7 @@ def _connect(tx: Tx, attachment_id: str, connector: dict[str, Any]) -> None:
     """The target comes up; the initiator tries until it is there."""
     attachment.connect(tx, attachment_id, str(connector.get("host") or ""), local=False)
     row = attachment.need(tx, attachment_id)
-    info = connection(volume.need(tx, row.volume_id))
+    info = connection(tx, volume.need(tx, row.volume_id))
     flat = {"driver_volume_type": info["driver_volume_type"], **info["data"], "attachment_id": attachment_id}
     attachment.save(
         tx, attachment_id, connector=connector, connection_info=flat, device=connector.get("mountpoint")

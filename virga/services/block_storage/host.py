@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
@@ -10,24 +11,25 @@ from sqlalchemy.engine import Row
 from virga.contract.messages import Heartbeat
 from virga.db.tx import Tx
 from virga.lib.ids import new_uuid
+from virga.services.block_storage import scheduler
 from virga.services.block_storage.models import volume
 from virga.services.block_storage.models import volume_service as table
+from virga.services.block_storage.scheduler import Backend, Wish
+from virga.settings import Settings
 
 ZONE = "nova"
 BACKEND = "file"
 DOWN_AFTER_US = 60 * 1_000_000
-OVERSUBSCRIPTION = 20.0
 BINARIES = ("cinder-volume", "cinder-scheduler", "cinder-backup")
 
 
 def heartbeat(tx: Tx, beat: Heartbeat) -> None:
-    """A host that serves volumes lives; its pool is as large as its disk."""
+    """A host that serves volumes lives; how large its pool is, and how full."""
     if "volume" not in beat.roles or beat.resources is None:
         return
-    total = float(beat.resources.disk_gb)
     facts = {
-        "total_gb": total,
-        "free_gb": max(0.0, total - beat.resources.disk_gb_used),
+        "total_gb": beat.resources.pool_total_gb,
+        "free_gb": beat.resources.pool_free_gb,
         "seen_at": tx.now,
     }
     for binary in BINARIES:
@@ -72,27 +74,47 @@ def provisioned(tx: Tx, host: str) -> int:
     return int(tx.scalar(select(func.coalesce(func.sum(volume.c.size), 0)).where(volume.c.host == host)) or 0)
 
 
-def choose(tx: Tx, size: int, specs: dict[str, Any] | None = None, only: str | None = None) -> str | None:
-    """The host for a new volume: filters, then the one with most room. None when no host passes."""
-    ranked = []
-    for row in services(tx, "cinder-volume"):
-        if row.disabled or not is_up(row, tx.now) or (only is not None and row.host != only):
-            continue
-        if not _offers(specs or {}):
-            continue
-        room = row.total_gb * OVERSUBSCRIPTION - provisioned(tx, row.host)
-        if size <= room and size <= row.total_gb * OVERSUBSCRIPTION:
-            ranked.append((-room, row.host))
-    return min(ranked)[1] if ranked else None
+def backends(tx: Tx) -> list[Backend]:
+    """All hosts that serve volumes, as the scheduler sees them."""
+    counted = tx.all(
+        select(volume.c.host, func.count().label("volumes"), func.sum(volume.c.size).label("gb"))
+        .where(volume.c.host.is_not(None))
+        .group_by(volume.c.host)
+    )
+    held = {row.host: row for row in counted}
+    return [
+        Backend(
+            host=row.host,
+            zone=ZONE,
+            total_gb=row.total_gb,
+            free_gb=row.free_gb,
+            provisioned_gb=float(held[row.host].gb) if row.host in held else 0.0,
+            volumes=held[row.host].volumes if row.host in held else 0,
+            up=not row.disabled and is_up(row, tx.now),
+            capabilities=capabilities(row),
+        )
+        for row in services(tx, "cinder-volume")
+    ]
 
 
-def _offers(specs: dict[str, Any]) -> bool:
-    """Whether the backend has the capabilities that a type's extra specs ask for."""
-    wanted = {
-        key.removeprefix("capabilities:"): value
-        for key, value in specs.items()
-        if ":" not in key or key.startswith("capabilities:")
+def capabilities(row: Row[Any]) -> dict[str, Any]:
+    """What a backend says that it can."""
+    return {
+        "volume_backend_name": BACKEND,
+        "vendor_name": "Open Source",
+        "driver_version": "1.0",
+        "storage_protocol": "iSCSI",
+        "thin_provisioning_support": True,
+        "thick_provisioning_support": False,
+        "reserved_percentage": 0,
+        "QoS_support": False,
+        "multiattach": True,
+        "total_capacity_gb": row.total_gb,
+        "free_capacity_gb": row.free_gb,
     }
-    offered = {"volume_backend_name": BACKEND, "storage_protocol": "iSCSI", "vendor_name": "Open Source"}
-    ours = {key: value for key, value in wanted.items() if key in offered}
-    return not any(str(value).lower() != str(offered[key]).lower() for key, value in ours.items())
+
+
+def choose(tx: Tx, wish: Wish, settings: Settings) -> str | None:
+    """The best host for a volume. None when no host passes."""
+    found = scheduler.rank(backends(tx), replace(wish, overcommit=settings.volume_overcommit), settings)
+    return found[0] if found else None

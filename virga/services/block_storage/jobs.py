@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from virga.api.jobs import Job
-from virga.services.block_storage import backup_work, upload, work
+from virga.services.block_storage import backup_work, manage, upload, work
 from virga.services.block_storage.jobs_arguments import VolumeJob
 
 JOBS: dict[str, Job] = {
@@ -16,5 +16,9 @@ JOBS: dict[str, Job] = {
     "volume.backup": Job(backup_work.make, VolumeJob),
     "volume.backup_delete": Job(backup_work.drop, VolumeJob),
     "volume.restore": Job(backup_work.restore, VolumeJob),
+    "volume.manage": Job(manage.manage, VolumeJob),
+    "volume.unmanage": Job(manage.unmanage, VolumeJob),
+    "volume.manage_snapshot": Job(manage.manage_snapshot, VolumeJob),
+    "volume.unmanage_snapshot": Job(manage.unmanage_snapshot, VolumeJob),
     "volume.upload": Job(upload.job, VolumeJob),
 }

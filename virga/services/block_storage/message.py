@@ -25,6 +25,10 @@ EVENTS = {
         "VOLUME_VOLUME_001_002",
         "schedule allocate volume:Could not find any available weighted backend.",
     ),
+    "schedule_extend": (
+        "VOLUME_VOLUME_006_002",
+        "extend volume:Could not find any available weighted backend.",
+    ),
     "create": (
         "VOLUME_VOLUME_003_001",
         "create volume from backend storage:Driver failed to create the volume.",
@@ -39,6 +43,8 @@ EVENTS = {
     ),
     "restore": ("VOLUME_VOLUME_014_001", "restore backup:The backup could not be restored."),
     "revert": ("VOLUME_VOLUME_015_001", "revert to snapshot:The volume could not be reverted."),
+    "manage": ("VOLUME_VOLUME_016_001", "manage existing volume:The volume could not be taken in."),
+    "unmanage": ("VOLUME_VOLUME_017_001", "unmanage volume:The volume could not be let go."),
     "attach": ("VOLUME_VOLUME_002_001", "attach volume:The volume could not be attached."),
     "unknown": ("VOLUME_VOLUME_000_001", "unknown action:An unknown error occurred."),
 }

@@ -31,6 +31,8 @@ volume_extension:volume_type_encryption:get volume_extension:volume_type_encrypt
 volume_extension:volume_type_encryption:update volume_extension:volume_type_encryption:delete
 backup:export-import backup:backup-import group:group_types_manage group:group_types_specs group:reset_status
 group:reset_group_snapshot_status
+volume_extension:volume_manage volume_extension:volume_unmanage volume_extension:list_manageable
+snapshot_extension:snapshot_manage snapshot_extension:snapshot_unmanage snapshot_extension:list_manageable
 """
 _MEMBER = """
 volume:create volume:create_from_image volume:update volume:delete volume:extend

@@ -156,7 +156,7 @@ def _resource(tx: Tx, name: str, host_name: str, project: str | None) -> dict[st
     }
 
 
-def pools(tx: Tx, req: Request) -> Any:
+def _pools(tx: Tx, req: Request, overcommit: float) -> Any:
     found = []
     detailed = query_truth("detail", req.param("detail") or "false")
     for row in host.services(tx, "cinder-volume"):
@@ -164,19 +164,9 @@ def pools(tx: Tx, req: Request) -> Any:
         if detailed:
             body["capabilities"] = {
                 "timestamp": iso_micro(row.seen_at, ""),
-                "volume_backend_name": host.BACKEND,
-                "vendor_name": "Open Source",
-                "driver_version": "1.0",
-                "storage_protocol": "iSCSI",
-                "total_capacity_gb": row.total_gb,
-                "free_capacity_gb": row.free_gb,
+                **host.capabilities(row),
                 "provisioned_capacity_gb": host.provisioned(tx, row.host),
-                "max_over_subscription_ratio": str(host.OVERSUBSCRIPTION),
-                "thin_provisioning_support": True,
-                "thick_provisioning_support": False,
-                "reserved_percentage": 0,
-                "QoS_support": False,
-                "multiattach": True,
+                "max_over_subscription_ratio": str(overcommit),
                 "backend_state": "up" if host.is_up(row, tx.now) else "down",
             }
         found.append(body)
@@ -203,6 +193,9 @@ def capabilities(tx: Tx, req: Request) -> Any:
 
 
 def routes(settings: Settings) -> list[Both]:
+    def pools(tx: Tx, req: Request) -> Any:
+        return _pools(tx, req, settings.volume_overcommit)
+
     services, change = "volume_extension:services:index", "volume_extension:services:update"
     return [
         Both("GET", "/os-services", index, services),

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Row
 
 from virga.db.tx import Tx
 from virga.lib.ids import new_uuid
-from virga.services.block_storage import quota
+from virga.services.block_storage import message, quota
 from virga.services.block_storage.faults import invalid_snapshot, invalid_volume, snapshot_not_found
 from virga.services.block_storage.jobs_arguments import VolumeJob
 from virga.services.block_storage.models import volume_snapshot as table
@@ -106,3 +106,8 @@ def delete(tx: Tx, row: Snapshot, force: bool = False) -> None:
 
 def forget(tx: Tx, snapshot_id: str) -> None:
     tx.execute(sql_delete(table).where(table.c.id == snapshot_id))
+
+
+def tell(tx: Tx, row: Snapshot, event: str, reason: str) -> None:
+    """A message for whoever asks why."""
+    message.tell(tx, row.project_id, "VOLUME_SNAPSHOT", row.id, event, reason)

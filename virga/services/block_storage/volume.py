@@ -22,6 +22,8 @@ from virga.services.block_storage.faults import invalid_volume, volume_not_found
 from virga.services.block_storage.jobs_arguments import VolumeJob
 from virga.services.block_storage.models import volume as table
 from virga.services.block_storage.models import volume_attachment, volume_snapshot, volume_transfer
+from virga.services.block_storage.scheduler import Wish as Placement
+from virga.settings import Settings
 
 Volume = Row[Any]
 DELETABLE = ("available", "error", "error_restoring", "error_extending", "error_managing")
@@ -117,23 +119,31 @@ def create(tx: Tx, caller: Any, wish: Wish, *, queue: bool = True) -> str:
     return volume_id
 
 
-def place(tx: Tx, row: Volume) -> str | None:
+def place(tx: Tx, row: Volume, settings: Settings) -> str | None:
     """The host for a new volume, noted in its row; that of its source when it has one."""
     if row.host:
         return str(row.host)
-    only = None
     source_id = row.source_volid
     if row.snapshot_id:
         source_id = tx.scalar(
             select(volume_snapshot.c.volume_id).where(volume_snapshot.c.id == row.snapshot_id)
         )
-    if source_id:
-        only = tx.scalar(select(table.c.host).where(table.c.id == source_id))
-    kind = volume_type.find(tx, row.volume_type_id) if row.volume_type_id else None
-    chosen = host.choose(tx, row.size, kind.extra_specs if kind else None, only)
+    only = tx.scalar(select(table.c.host).where(table.c.id == source_id)) if source_id else None
+    chosen = host.choose(tx, _placement(tx, row, row.size, only), settings)
     if chosen is not None:
         save(tx, row.id, host=chosen)
     return chosen
+
+
+def has_room(tx: Tx, row: Volume, more_gb: int, settings: Settings) -> bool:
+    """Whether the host of a volume may promise it so much more."""
+    return host.choose(tx, _placement(tx, row, more_gb, row.host), settings) is not None
+
+
+def _placement(tx: Tx, row: Volume, size_gb: int, only: str | None) -> Placement:
+    kind = volume_type.find(tx, row.volume_type_id) if row.volume_type_id else None
+    specs = kind.extra_specs if kind else {}
+    return Placement(size_gb, row.availability_zone, specs, only)
 
 
 def fail(tx: Tx, volume_id: str, status: str, event: str, detail: str) -> None:

@@ -10,6 +10,7 @@ from virga.api.routing import AUTHENTICATED
 from virga.db.tx import Tx
 from virga.services.block_storage import (
     attachment,
+    qos_limits,
     quota,
     schema,
     snapshot,
@@ -253,7 +254,7 @@ def _roll_detaching(tx: Tx, req: Request, row: Volume, asked: Any) -> Any:
     return Response(202)
 
 
-def connection(row: Volume) -> dict[str, Any]:
+def connection(tx: Tx, row: Volume) -> dict[str, Any]:
     """What an initiator has to know, in the form of os-brick."""
     return {
         "driver_volume_type": "iscsi",
@@ -267,7 +268,7 @@ def connection(row: Volume) -> dict[str, Any]:
             "auth_username": row.auth_user,
             "auth_password": row.auth_password,
             "encrypted": False,
-            "qos_specs": None,
+            "qos_specs": qos_limits.of_volume(tx, row),
             "access_mode": "ro" if row.read_only else "rw",
             "cacheable": False,
             "discard": False,
@@ -279,7 +280,7 @@ def _initialize(tx: Tx, req: Request, row: Volume, asked: Any) -> Any:
     CONNECT.check(req)
     if not row.export:
         row = volume.save(tx, row.id, touch=True, export=True, exported=False)
-    return {"connection_info": connection(row)}
+    return {"connection_info": connection(tx, row)}
 
 
 def _terminate(tx: Tx, req: Request, row: Volume, asked: Any) -> Any:
@@ -306,7 +307,13 @@ def _retype(tx: Tx, req: Request, row: Volume, asked: Any) -> Any:
     if backend not in (None, "file"):
         volume.fail(tx, row.id, row.status, "schedule", "")
         return Response(202)
-    volume.save(tx, row.id, volume_type_id=kind.id)
+    shared = volume_type.is_multiattach(kind)
+    if shared != row.multiattach and row.status == "in-use":
+        raise invalid_input(
+            f"Retyping volume {row.id} between multiattach and non-multiattach types is only allowed while it "
+            "is available."
+        )
+    volume.save(tx, row.id, volume_type_id=kind.id, multiattach=shared)
     return Response(202)
 
 

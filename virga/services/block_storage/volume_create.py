@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from sqlalchemy import select
@@ -85,6 +86,9 @@ def understand(tx: Tx, caller: Any, asked: dict[str, Any], version: tuple[int, i
         else None
     )
     image = _image(tx, caller, asked)
+    if image is not None and taken is None and version >= (3, 46):
+        taken = _snapshot_behind(tx, caller, image)
+        image = None if taken is not None else image
     kind = _type(tx, caller, asked.get("volume_type"), taken, source, image)
     if kind is not None and kind.encryption:
         raise Invalid(f"Volume type {kind.name} is encrypted, and this cloud has no key manager.")
@@ -100,9 +104,7 @@ def understand(tx: Tx, caller: Any, asked: dict[str, Any], version: tuple[int, i
             "Contact your administrator to create a multiattach enabled volume type and use it to create multiattach "
             "volumes."
         )
-    multi = (
-        str((kind.extra_specs if kind else {}).get("multiattach", "")).replace(" ", "").lower() == "<is>true"
-    )
+    multi = volume_type.is_multiattach(kind)
     origin = source if source is not None else volume.find(tx, taken.volume_id) if taken is not None else None
     return Wish(
         size=size,
@@ -156,6 +158,25 @@ def _image(tx: Tx, caller: Any, asked: dict[str, Any]) -> Any:
     if found.status != "active":
         raise invalid_input(f"Image {image_id} is not active.")
     return found
+
+
+def _snapshot_behind(tx: Tx, caller: Any, image: Any) -> Any:
+    """The snapshot that the image of a volume-backed server stands for; its own bytes are none."""
+    try:
+        found = json.loads(image.properties.get("block_device_mapping") or "[]")
+    except ValueError:
+        return None
+    devices = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    boots = [d for d in devices if d.get("source_type") == "snapshot" and d.get("boot_index") == 0]
+    if not boots:
+        return None
+    ident = boots[0].get("snapshot_id")
+    try:
+        return snapshot.get(tx, caller, ident)
+    except Missing:
+        raise Missing(
+            f"Nova specific image is found, but boot volume snapshot {ident} could not be found."
+        ) from None
 
 
 def image_metadata(image: Any) -> dict[str, Any]:

@@ -51,6 +51,12 @@ def by_name_or_id(tx: Tx, caller: Any, text: str) -> Row[Any]:
     return row
 
 
+def is_multiattach(row: Row[Any] | None) -> bool:
+    """Several servers may have a volume of this type at once."""
+    text = str((row.extra_specs if row is not None else {}).get("multiattach", ""))
+    return text.replace(" ", "").lower() == "<is>true"
+
+
 def ensure_default(tx: Tx) -> None:
     """The type that a cloud starts with."""
     if tx.first(select(table.c.id).where(table.c.name == DEFAULT_NAME)) is None:

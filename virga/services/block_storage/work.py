@@ -31,7 +31,7 @@ async def create(ctx: AsyncContext, job: VolumeJob) -> None:
         row = volume.find(tx, job.volume_id)
         if row is None or row.status not in ("creating", "downloading"):
             return None
-        chosen = volume.place(tx, row)
+        chosen = volume.place(tx, row, ctx.settings)
         if chosen is None:
             volume.fail(tx, row.id, "error", "schedule", "")
             return None
@@ -128,6 +128,11 @@ async def extend(ctx: AsyncContext, job: VolumeJob) -> None:
     size = int(job.extra["size"])
     row = await ctx.read(lambda tx: volume.find(tx, job.volume_id))
     if row is None or row.status != "extending":
+        return
+    if not await ctx.read(lambda tx: volume.has_room(tx, row, size - row.size, ctx.settings)):
+        # Nothing was changed, so the volume is what it was, and a message says why.
+        before = row.previous_status or "available"
+        await ctx.write(lambda tx: volume.fail(tx, row.id, before, "schedule_extend", ""))
         return
     try:
         await ctx.call(row.host, "volume.extend", calls.VolumeExtend(volume_id=row.id, size_gb=size), CALL_S)

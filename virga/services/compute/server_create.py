@@ -109,12 +109,13 @@ def _understand(tx: Tx, req: Request, body: dict[str, Any]) -> Order:
     if image is not None and (mapped := volumes.from_image(image.properties)):
         own = [d for d in devices if not (d.source_type == "image" and d.destination_type == "local")]
         devices = own if any(d.boot_index == 0 for d in own) else [*mapped, *own]
-    devices = volumes.check_new(tx, caller, block_device.check(devices, kept), count)
+    kind = kept["extra_specs"].get("virga:kind", "")
+    devices = volumes.check_new(tx, caller, block_device.check(devices, kept), count, kind)
     root = next((d for d in devices if d.boot_index == 0), None)
     from_volume = root is not None and root.is_volume
     if image is not None and not from_volume:
         imaging.check_fits(image, kept)
-    diskless = kept["root_gb"] == 0 and kept["extra_specs"].get("virga:kind") != "namespace"
+    diskless = kept["root_gb"] == 0 and kind != "namespace"
     if diskless and not from_volume and not req.allows(POLICY + "create:zero_disk_flavor"):
         raise Refused(
             "Only volume-backed servers are allowed for flavors with zero disk.",

@@ -12,7 +12,7 @@ from virga.contract.calls import DetachDisk
 from virga.db.tx import Tx
 from virga.lib.log import log_for
 from virga.services.block_storage import attachment, volume
-from virga.services.compute import block_device, instance_action, server, states
+from virga.services.compute import block_device, instance_action, server, states, volumes
 from virga.services.compute.block_device import Device
 from virga.services.compute.faults import Busy, Invalid, NotFoundHere
 from virga.services.compute.jobs_arguments import ServerJob
@@ -121,10 +121,11 @@ def _volume(tx: Tx, req: Request, volume_id: str) -> Any:
         raise NotFoundHere(f"Volume {volume_id} could not be found.", type="VolumeNotFound") from None
 
 
-def create(tx: Tx, req: Request, row: Server) -> Any:
+def _create(tx: Tx, req: Request, row: Server, default_kind: str) -> Any:
     asked = check_body(req, CREATE)["volumeAttachment"]
     check_lock(row, req.caller)
     check_state(row, "attach_volume", STATES)
+    volumes.check_kind(row.flavor["extra_specs"].get("virga:kind", default_kind))
     found = _volume(tx, req, asked["volumeId"])
     if block_device.find_volume(tx, row.id, found.id) is not None:
         raise Invalid(f"Invalid volume: volume {found.id} already attached", type="InvalidVolume")
@@ -243,6 +244,10 @@ def _let_go(tx: Tx, server_id: str, volume_id: str) -> None:
 def routes(settings: Settings) -> list[Route]:
     at = "/v2.1/servers/{server_id}/os-volume_attachments"
     rule = "os-volumes-attachments:"
+
+    def create(tx: Tx, req: Request, row: Server) -> Any:
+        return _create(tx, req, row, settings.instance_kind)
+
     return [
         Route("GET", at, on_server(rule + "index", index), AUTHENTICATED),
         Route("POST", at, on_server(rule + "create", create), AUTHENTICATED),

@@ -36,11 +36,18 @@ OFF = (states.STOPPED, states.SHELVED, states.OFFLOADED)
 # --- before there is a server --------------------------------------------------------------------------
 
 
-def check_new(tx: Tx, caller: Any, devices: list[Device], count: int) -> list[Device]:
+def check_kind(kind: str) -> None:
+    """Raises where volumes are asked for an instance that has no disks."""
+    if kind == "namespace":
+        raise Invalid("An instance of kind namespace has no disks: volumes cannot be attached to it.")
+
+
+def check_new(tx: Tx, caller: Any, devices: list[Device], count: int, kind: str = "qemu") -> list[Device]:
     """Volumes and snapshots that a create names exist and are free."""
     for device in devices:
         if not device.is_volume:
             continue
+        check_kind(kind)
         if count > 1 and device.volume_id:
             raise Invalid(
                 "Cannot attach one or more volumes to multiple instances", type="MultiplePortsNotApplicable"
@@ -163,7 +170,9 @@ def connect(tx: Tx, server_id: str, device_id: str, mode: str) -> bool:
     device = tx.first(select(table).where(table.c.id == device_id))
     if row is None or device is None or device.attachment_id is None:
         return True
-    connection = attachment.connect(tx, device.attachment_id, row.host or "", mode == "local")
+    # Several guests may write to one volume only through the one daemon that has its file open.
+    local = mode == "local" and not volume.need(tx, device.volume_id).multiattach
+    connection = attachment.connect(tx, device.attachment_id, row.host or "", local)
     if connection is None:
         return False
     attachment.save(tx, device.attachment_id, device=device.device_name)

@@ -12,9 +12,10 @@ from virga.contract.calls import PoolFacts, VolumeCreate, VolumeFacts
 
 
 class FakePool:
-    """Remembers sizes. Room without end."""
+    """Remembers sizes, and counts every volume as full."""
 
-    def __init__(self) -> None:
+    def __init__(self, size_gb: int = 0) -> None:
+        self._total_gb = float(size_gb or 100_000)
         self.volumes: dict[str, int] = {}
         self.snapshots: dict[str, tuple[str, int]] = {}
         self.unmanaged: set[str] = set()
@@ -28,8 +29,8 @@ class FakePool:
 
     def pool(self) -> PoolFacts:
         return PoolFacts(
-            total_gb=1000.0,
-            free_gb=1000.0,
+            total_gb=self.room()[0],
+            free_gb=self.room()[1],
             volumes=sorted(self.volumes),
             snapshots=sorted(self.snapshots),
             targets=[],
@@ -39,7 +40,7 @@ class FakePool:
         )
 
     def room(self) -> tuple[float, float]:
-        return 1000.0, 1000.0
+        return self._total_gb, max(0.0, self._total_gb - sum(list(self.volumes.values())))
 
     def create(self, wish: VolumeCreate) -> VolumeFacts:
         if wish.source_volume_id:
