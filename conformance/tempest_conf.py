@@ -102,14 +102,17 @@ def _compute(admin: Admin, hosts: int, workspace: Path) -> Sections:
             "build_interval": 1,
             "volume_device_name": "vdb",
             "min_compute_nodes": hosts,
-            "hypervisor_type": "QEMU",
+            "hypervisor_type": admin.get("/compute/v2.1/os-hypervisors/detail")["hypervisors"][0][
+                "hypervisor_type"
+            ],
             **({"migration_source_host": "host1", "migration_dest_host": "host2"} if several else {}),
         },
         "compute-feature-enabled": {
             **dict.fromkeys(features.split(), True),
             "cold_migration": several,
-            "live_migration": False,
-            "block_migration_for_live_migration": False,
+            "live_migration": several,
+            "block_migration_for_live_migration": several,
+            "volume_backed_live_migration": several,
             "change_password": False,
             "personality": False,
             "attach_encrypted_volume": False,
@@ -118,7 +121,7 @@ def _compute(admin: Admin, hosts: int, workspace: Path) -> Sections:
             "swap_volume": False,
             "volume_multiattach": True,
             "scheduler_enabled_filters": "ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFilter,"
-            "ServerGroupAntiAffinityFilter,ServerGroupAffinityFilter",
+            "ServerGroupAntiAffinityFilter,ServerGroupAffinityFilter,DifferentHostFilter,SameHostFilter",
         },
     }
 

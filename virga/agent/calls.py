@@ -20,7 +20,7 @@ from virga.lib.log import bind, log_for
 log = log_for(__name__)
 
 REMEMBERED = 2000
-THREADS = 8
+THREADS = 32
 
 
 class CallError(Exception):

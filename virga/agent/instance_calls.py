@@ -50,6 +50,11 @@ class InstanceCalls:
             ("instance.detach_disk", calls.DetachDisk, self.detach_disk),
             ("instance.resize_disk", calls.ResizeDisk, self.resize_disk),
             ("instance.disks", calls.HeldDisks, self.disks),
+            ("instance.migrate_check", calls.MigrateCheck, self.migrate_check),
+            ("instance.migrate", calls.Migrate, self.migrate),
+            ("instance.migrate_abort", calls.MigrateAbort, self.migrate_abort),
+            ("instance.migrate_force", calls.MigrateForce, self.migrate_force),
+            ("instance.migrate_progress", calls.MigrateProgress, self.migrate_progress),
             ("instance.set_password", calls.SetPassword, self.set_password),
             ("instance.trigger_crash_dump", calls.InjectNmi, self.trigger_crash_dump),
             ("instance.diagnostics", calls.Diagnostics, self.diagnostics),
@@ -96,6 +101,23 @@ class InstanceCalls:
             calls.HeldDisk(instance_id=instance_id, volume_id=volume_id)
             for instance_id, volume_id in self._driver.held_volumes()
         ]
+
+    def migrate_check(self, call: calls.MigrateCheck) -> calls.Layout:
+        with self._driver.turn(call.instance_id) as (kind, item):
+            return kind.actions.layout(item)
+
+    def migrate(self, call: calls.Migrate) -> None:
+        with self._driver.turn(call.instance_id) as (kind, item):
+            kind.actions.migrate(item, call.memory, call.disks)
+
+    def migrate_abort(self, call: calls.MigrateAbort) -> None:
+        self._driver.look(call.instance_id).actions.migrate_abort(call.instance_id)
+
+    def migrate_force(self, call: calls.MigrateForce) -> None:
+        self._driver.look(call.instance_id).actions.migrate_force(call.instance_id)
+
+    def migrate_progress(self, call: calls.MigrateProgress) -> calls.Progress:
+        return self._driver.look(call.instance_id).actions.migrate_progress(call.instance_id)
 
     def set_password(self, call: calls.SetPassword) -> None:
         with self._driver.turn(call.instance_id) as (kind, _):

@@ -48,7 +48,9 @@ def instance_parts(
     else:
         directory = Path(config.directory)
         cache = ImageCache(directory / "image-cache")
-        qemu = QemuGuests(directory, cache, QemuOptions(accelerator=config.facts.accelerator))
+        qemu = QemuGuests(
+            directory, cache, QemuOptions(accelerator=config.facts.accelerator, address=config.host_ip)
+        )
         kinds = {"qemu": qemu}
         if config.guest_directory:
             kinds["namespace"] = NamespaceGuests(directory, namespace_options(config))

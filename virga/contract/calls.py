@@ -79,6 +79,51 @@ class ReleaseDisk(InstanceCall, frozen=True, kw_only=True):
     path: str
 
 
+class MigrateCheck(InstanceCall, frozen=True, kw_only=True):
+    """``instance.migrate_check``: may it move while it runs? Result is Layout, which the destination must build."""
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a running machine another host must repeat exactly."""
+
+    disks: dict[str, int] = {}
+    """The instance's own disks by name, with their size in bytes."""
+    slots: dict[str, int] = {}
+    """Device id to the slot of the PCI bus that the guest knows it in."""
+
+
+class Migrate(InstanceCall, frozen=True, kw_only=True):
+    """``instance.migrate``: send disks and memory to the machine that waits on another host. Returns when all is
+    there and the guest stands still here; after an error it goes on here. Asked again, it carries on or says done."""
+
+    memory: str
+    disks: str
+    """Address that takes the own disks, ``host:port``; empty when there are none."""
+
+
+class MigrateAbort(InstanceCall, frozen=True, kw_only=True):
+    """``instance.migrate_abort``: give up what ``instance.migrate`` does."""
+
+
+class MigrateForce(InstanceCall, frozen=True, kw_only=True):
+    """``instance.migrate_force``: let the guest stand still, so that what is left to send grows no more."""
+
+
+class MigrateProgress(InstanceCall, frozen=True, kw_only=True):
+    """``instance.migrate_progress``: result is Progress."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of a live migration."""
+
+    memory_total: int = 0
+    memory_processed: int = 0
+    memory_remaining: int = 0
+    disk_total: int = 0
+    disk_processed: int = 0
+    disk_remaining: int = 0
+
+
 class MetadataRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``metadata.get``, from agent to control plane: what a guest asked at 169.254.169.254."""
 

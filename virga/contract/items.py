@@ -268,6 +268,13 @@ class Disk(msgspec.Struct, frozen=True, omit_defaults=True):
     """Speed limits by OpenStack's names, such as ``total_iops_sec``."""
 
 
+class Arrival(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the machine is like that will be sent here (see Layout in calls.py)."""
+
+    disks: dict[str, int] = {}
+    slots: dict[str, int] = {}
+
+
 class Instance(Item, frozen=True, kw_only=True, tag="instance"):
     """A server on this host. ``key`` is the server id.
 
@@ -300,6 +307,10 @@ class Instance(Item, frozen=True, kw_only=True, tag="instance"):
     build: int = 1
     source_disk: str | None = None
     """Path of a disk to take over instead of the image (cold migration, resize to another host, unshelve)."""
+    arrival: Arrival | None = None
+    """While set, it runs elsewhere and comes here: wait for its disks and memory, and do not let it run."""
+    departing: bool = False
+    """While set, it is being sent elsewhere: once it stands still here, it must not run again."""
     console: bool = True
     disk_bus: str = "virtio"
     nic_model: str = "virtio"

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from virga.contract.items import Disk, ImageRef, Instance, Nic
+import msgspec
+
+from virga.contract.items import Arrival, Disk, ImageRef, Instance, Nic
+from virga.services.compute.migration_row import LIVE
 from virga.services.compute.server import instance_name
 
 
@@ -34,17 +37,33 @@ def items(rows: ServerRows, default_driver: str = "qemu") -> dict[str, Instance]
     found: dict[str, Instance] = {}
     if server.deleted or not server.on_host or server.task_state == "deleting" or not server.host:
         return found
-    found[server.host] = instance(rows, default_driver)
+    found[server.host] = here = instance(rows, default_driver)
+    if _travels(rows.migration):
+        move = rows.migration
+        found[server.host] = msgspec.structs.replace(here, departing=True)
+        if move.layout is not None:
+            arrival = Arrival(**move.layout)
+            found[move.destination_host] = msgspec.structs.replace(here, arrival=arrival)
     source = _left_behind(rows)
     if source is not None:
         found[source] = kept(rows, default_driver)
     return found
 
 
+def _travels(move: Any) -> bool:
+    """It runs on one host and comes to another."""
+    return (
+        move is not None
+        and move.migration_type == LIVE
+        and move.status in ("preparing", "running", "cancelling")
+        and bool(move.destination_host)
+    )
+
+
 def _left_behind(rows: ServerRows) -> str | None:
     """The host that a server has left, but that must keep its disk until the move is confirmed."""
     move = rows.migration
-    if move is None or move.source_host in (None, rows.server.host):
+    if move is None or move.source_host in (None, rows.server.host) or move.migration_type == LIVE:
         return None
     return str(move.source_host) if move.status in ("post-migrating", "finished") else None
 

@@ -73,6 +73,8 @@ class PortFact:
     pairs: tuple[tuple[str, str], ...]
     dhcp_options: tuple[tuple[str, str | None, int], ...]
     host: str
+    next_host: str
+    """Where its running instance comes to: the port waits there, shut."""
     bound: bool
     hybrid: bool
     fixed_ips: tuple[tuple[str, str], ...]
@@ -81,6 +83,11 @@ class PortFact:
     trunk_id: str | None
     sub_ports: tuple[SubPortFact, ...]
     qos_policy_id: str | None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """All that must know it."""
+        return tuple(host for host in (self.host, self.next_host) if host)
 
     @property
     def is_router_interface(self) -> bool:
@@ -258,6 +265,7 @@ def ports(tx: Tx, only: Ids = None) -> Iterable[PortFact]:
                 (o["opt_name"], o["opt_value"], o.get("ip_version", 4)) for o in row.extra_dhcp_opts
             ),
             host=row.host_id,
+            next_host=str(row.profile.get("migrating_to") or ""),
             bound=row.vif_type == "ovs",
             hybrid=bool(row.vif_details.get("ovs_hybrid_plug")),
             fixed_ips=tuple(fixed.get(row.id, ())),

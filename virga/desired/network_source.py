@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from virga.contract.items import Item
@@ -143,8 +144,8 @@ class NetworkSource:
             self._mark(self.ports[port_id].host, "dhcp_network", network_id)
         for port_id in self._ports_of.get(network_id, ()):
             port = self.ports[port_id]
-            if port.bound:
-                self._mark(port.host, "network", network_id)
+            for host in port.hosts if port.bound else ():
+                self._mark(host, "network", network_id)
             if port.is_router:
                 self._mark_router(port.device_id)
 
@@ -204,9 +205,10 @@ class NetworkSource:
         for group in fact.groups:
             turn(self._members, group)
         if fact.bound and fact.host:
-            turn(self._host_ports, (fact.host, fact.network_id))
-            for group in fact.groups:
-                turn(self._group_ports, (fact.host, group))
+            for host in fact.hosts:
+                turn(self._host_ports, (host, fact.network_id))
+                for group in fact.groups:
+                    turn(self._group_ports, (host, group))
             if fact.device_owner == "network:dhcp":
                 turn(self._dhcp_ports, fact.network_id)
         if fact.is_router:
@@ -221,12 +223,11 @@ class NetworkSource:
                 self._parent_of.pop(sub.port_id, None)
 
     def _reach_of_port(self, fact: PortFact) -> None:
-        if fact.bound:
-            self._mark(fact.host, "port", fact.id)
-            self._mark(fact.host, "network", fact.network_id)
+        for host in fact.hosts if fact.bound else ():
+            self._mark(host, "port", fact.id)
+            self._mark(host, "network", fact.network_id)
             for group in fact.groups:
-                if fact.host:
-                    self._groups_to_settle[(fact.host, group)] = None
+                self._groups_to_settle[(host, group)] = None
         for group in fact.groups:
             for host in self._naming_hosts.get(group, ()):
                 self._mark(host, "group_member", f"{group}/{fact.id}")
@@ -346,8 +347,10 @@ class NetworkSource:
 
     def _port(self, host: str, key: str) -> Item | None:
         fact = self.ports.get(key)
-        if fact is None or not fact.bound or fact.host != host:
+        if fact is None or not fact.bound or host not in fact.hosts:
             return None
+        if host != fact.host:
+            fact = replace(fact, admin_state_up=False)
         return compile_network.port(fact, self.subnets, self.ports, self._policy_of(fact))
 
     def _security_group(self, host: str, key: str) -> Item | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from virga.contract.calls import Layout, Progress
 from virga.contract.items import Disk, Instance
 
 PortsReady = Callable[[Sequence[str]], bool | None]
@@ -84,6 +85,20 @@ class GuestActions(Protocol):
 
     def held_volumes(self) -> list[tuple[str, str]]:
         """Instance and volume of each volume that is open now, in any instance of this kind."""
+
+    def layout(self, item: Instance) -> Layout:
+        """What another host must repeat to take it over while it runs. Refuses when it cannot move."""
+
+    def migrate(self, item: Instance, memory: str, disks: str) -> None:
+        """Send it to where it is waited for; stands still when done, goes on after an error."""
+
+    def migrate_abort(self, instance_id: str) -> None:
+        """Does not wait for a turn: ``migrate`` has it."""
+
+    def migrate_force(self, instance_id: str) -> None:
+        """Does not wait for a turn: ``migrate`` has it."""
+
+    def migrate_progress(self, instance_id: str) -> Progress: ...
 
     def set_password(self, instance_id: str, password: str) -> None: ...
 

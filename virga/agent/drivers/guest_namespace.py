@@ -23,6 +23,7 @@ import msgspec
 from virga.agent.drivers.guest_kind import Detail, GuestError, Outcome, PortsReady
 from virga.agent.drivers.instance_home import InstanceHome, InstanceHomes, Record, Shape
 from virga.agent.drivers.qemu_monitor import MonitorThread
+from virga.contract.calls import Layout, Progress
 from virga.contract.items import Disk, Instance
 from virga.lib.log import log_for
 
@@ -303,6 +304,21 @@ class NamespaceActions:
 
     def held_volumes(self) -> list[tuple[str, str]]:
         return []
+
+    def layout(self, item: Instance) -> Layout:
+        raise GuestError("a namespace instance cannot be moved while it runs", "MigrationUnsupported")
+
+    def migrate(self, item: Instance, memory: str, disks: str) -> None:
+        raise GuestError("a namespace instance cannot be moved while it runs", "MigrationUnsupported")
+
+    def migrate_abort(self, instance_id: str) -> None:
+        raise GuestError("a namespace instance cannot be moved while it runs", "MigrationUnsupported")
+
+    def migrate_force(self, instance_id: str) -> None:
+        raise GuestError("a namespace instance cannot be moved while it runs", "MigrationUnsupported")
+
+    def migrate_progress(self, instance_id: str) -> Progress:
+        return Progress()
 
     def set_password(self, instance_id: str, password: str) -> None:
         raise GuestError("QEMU guest agent is not enabled", "QemuGuestAgentNotEnabled")

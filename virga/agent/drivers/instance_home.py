@@ -40,6 +40,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     suspended: bool = False
     started: bool = False
     """The guest was let run once since its process was started."""
+    slots: dict[str, int] = {}
+    """Where on the PCI bus the devices were that saved memory knows."""
+    arriving: dict[str, str] = {}
+    """Addresses (``memory``, ``disks``) at which this machine takes what another host sends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from typing import Protocol
 
 import msgspec
 
-from virga.agent.drivers import qemu_img, qemu_plug
+from virga.agent.drivers import qemu_img, qemu_migration, qemu_plug
 from virga.agent.drivers.guest_kind import Detail, GuestError
 from virga.agent.drivers.instance_home import InstanceHome, InstanceHomes
 from virga.agent.drivers.qemu_command import DiskPlan, block_node, disk_name, file_node
 from virga.agent.drivers.qemu_img import GIB, DiskError
 from virga.agent.drivers.qemu_machine import Machine, MachineError
 from virga.agent.drivers.qemu_monitor import MonitorError
+from virga.contract.calls import Layout, Progress
 from virga.contract.items import Disk, Instance
 
 CONSOLE_BYTES = 102400
@@ -138,6 +139,28 @@ class QemuActions:
                 # It ends just now, and then has nothing open any more.
                 continue
         return found
+
+    def layout(self, item: Instance) -> Layout:
+        with _for_people():
+            return qemu_migration.layout(self._machines.need(item.key))
+
+    def migrate(self, item: Instance, memory: str, disks: str) -> None:
+        machine = self._machines.need(item.key)
+        with _for_people():
+            names = qemu_migration.layout(machine).disks
+            qemu_migration.send(machine, memory, disks, names)
+
+    def migrate_abort(self, instance_id: str) -> None:
+        with _for_people():
+            qemu_migration.abort(self._machines.need(instance_id))
+
+    def migrate_force(self, instance_id: str) -> None:
+        with _for_people():
+            self._machines.need(instance_id).pause()
+
+    def migrate_progress(self, instance_id: str) -> Progress:
+        with _for_people():
+            return qemu_migration.progress(self._machines.need(instance_id))
 
     def set_password(self, instance_id: str, password: str) -> None:
         raise GuestError("QEMU guest agent is not enabled", "QemuGuestAgentNotEnabled")

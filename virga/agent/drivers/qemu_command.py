@@ -7,6 +7,7 @@ or NIC looks the same to the guest however it came.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,10 @@ class MachinePlan:
     ramdisk: str = ""
     kernel_arguments: str = DEFAULT_ARGUMENTS
     incoming_fd: int | None = None
+    incoming: bool = False
+    """Wait for memory whose source is told by the monitor."""
+    slots: Mapping[str, int] = field(default_factory=dict)
+    """Device id to PCI slot, where a device must be where the guest already knows it."""
     extra: tuple[str, ...] = field(default=())
 
 
@@ -113,6 +118,11 @@ def block_node(disk: DiskPlan) -> Json:
     if disk.disk_format == "raw" and disk.file["driver"] == "iscsi":
         del node["discard"]
     return node
+
+
+def _placed(device: Json, slots: Mapping[str, int]) -> Json:
+    slot = slots.get(device["id"])
+    return device if slot is None else device | {"addr": f"{slot:#x}"}
 
 
 def disk_device(disk: DiskPlan) -> Json:
@@ -169,16 +179,19 @@ def render(plan: MachinePlan, monitor_fd: int) -> list[str]:
         if plan.ramdisk:
             argv += ["-initrd", plan.ramdisk]
     for nic in plan.nics:
-        argv += ["-netdev", json.dumps(netdev(nic)), "-device", json.dumps(nic_device(nic, plan.nic_model))]
+        device = _placed(nic_device(nic, plan.nic_model), plan.slots)
+        argv += ["-netdev", json.dumps(netdev(nic)), "-device", json.dumps(device)]
     if any(disk.bus == "scsi" for disk in plan.disks):
-        argv += ["-device", json.dumps({"driver": "virtio-scsi-pci", "id": "scsi0"})]
+        device = _placed({"driver": "virtio-scsi-pci", "id": "scsi0"}, plan.slots)
+        argv += ["-device", json.dumps(device)]
     if any(disk.bus == "usb" for disk in plan.disks):
         argv += ["-usb"]
     for disk in plan.disks:
         if disk.secret_file:
             secret = {"qom-type": "secret", "id": "secret-" + disk.name, "file": disk.secret_file}
             argv += ["-object", json.dumps(secret)]
-        argv += ["-blockdev", json.dumps(block_node(disk)), "-device", json.dumps(disk_device(disk))]
+        device = _placed(disk_device(disk), plan.slots)
+        argv += ["-blockdev", json.dumps(block_node(disk)), "-device", json.dumps(device)]
     if plan.config_drive:
         node = DiskPlan(
             name="config-drive", file=file_node(plan.config_drive), disk_format="raw", read_only=True
@@ -187,6 +200,8 @@ def render(plan: MachinePlan, monitor_fd: int) -> list[str]:
         argv += ["-blockdev", json.dumps(block_node(node)), "-device", json.dumps(device)]
     if plan.incoming_fd is not None:
         argv += ["-incoming", f"fd:{plan.incoming_fd}"]
+    elif plan.incoming:
+        argv += ["-incoming", "defer"]
     return [*argv, *plan.extra]
 
 

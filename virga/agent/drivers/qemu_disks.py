@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from virga.agent.drivers import config_drive, qemu_img
@@ -39,6 +40,20 @@ def build(home: InstanceHome, item: Instance, cache: ImageCache) -> list[str]:
     if item.config_drive and not home.config_drive.exists():
         config_drive.build(home.config_drive, item.config_drive_files)
     return used
+
+
+def build_empty(home: InstanceHome, item: Instance, sizes: Mapping[str, int]) -> None:
+    """Disks of exactly these sizes, for another host to fill."""
+    home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    places = {
+        "disk-root": (home.disk, "qcow2"),
+        "disk-eph0": (home.ephemeral_disk, "raw"),
+        "disk-swap": (home.swap_disk, "raw"),
+    }
+    for name, size in sizes.items():
+        path, disk_format = places[name]
+        path.unlink(missing_ok=True)
+        qemu_img.create(path, size, disk_format)
 
 
 def grow_root(home: InstanceHome, item: Instance) -> None:

@@ -7,14 +7,14 @@ every step looks at what is there, so a walk that was cut short is simply walked
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from virga.agent.drivers import qemu_disks, qemu_plug, qemu_throttle
+from virga.agent.drivers import qemu_disks, qemu_migration, qemu_plug, qemu_throttle
 from virga.agent.drivers.guest_kind import Detail, GuestError, Outcome, PortsReady
 from virga.agent.drivers.image_cache import ImageCache
 from virga.agent.drivers.instance_home import InstanceHome, InstanceHomes, Record, Shape
@@ -41,6 +41,8 @@ class QemuOptions:
     accelerator: str = "tcg"
     smallest_memory_mb: int = 96
     shutdown_grace_s: float = 60.0
+    address: str = "127.0.0.1"
+    """Where machines listen that come from other hosts."""
 
 
 def shape_of(item: Instance) -> Shape:
@@ -180,6 +182,10 @@ class QemuGuests:
         if record.build != item.build:
             record = self._build(home, record, item)
         machine = self.machine(item.key)
+        if item.arrival is not None:
+            return self._await(home, record, machine, item)
+        if machine is not None and item.departing and machine.run_state() == "postmigrate":
+            return self._outcome("sent", record, item)
         if machine is not None and (record.ended or record.shape != shape_of(item)):
             self.stop(machine, gently=not record.ended)
             machine = None
@@ -199,9 +205,26 @@ class QemuGuests:
         if record.build:
             record = home.write(Record())
             qemu_disks.discard(home)
+        if item.arrival is not None:
+            qemu_disks.build_empty(home, item, item.arrival.disks)
         images = qemu_disks.build(home, item, self._cache)
         log.info("instance built", instance_id=item.key, build=item.build)
         return home.write(Record(build=item.build, shape=shape_of(item), images=images))
+
+    def _await(self, home: InstanceHome, record: Record, machine: Machine | None, item: Instance) -> Outcome:
+        """It comes from another host: be there for it, of the same shape, and do not run."""
+        if machine is not None and not record.arriving:
+            self.stop(machine, gently=False)
+            machine = None
+        if machine is None:
+            missing = [nic.tap for nic in item.nics if not self._device_exists(nic.tap)]
+            if missing:
+                return self._waiting(record, item, lambda: all(map(self._device_exists, missing)))
+            machine = self._start(home, home.write(msgspec.structs.replace(record, arriving={})), item)
+            assert item.arrival is not None
+            found = qemu_migration.receive(machine, self._options.address, item.arrival.disks)
+            record = home.write(msgspec.structs.replace(home.read(), arriving=found))
+        return replace(self._outcome("awaited", record, item), details=dict(record.arriving))
 
     def _be_shut_down(
         self, home: InstanceHome, record: Record, machine: Machine | None, item: Instance
@@ -240,8 +263,9 @@ class QemuGuests:
                 return up
             machine = self.need(item.key)
         machine.pause()
+        slots = qemu_migration.layout(machine).slots
         machine.save_memory(home.memory)
-        record = home.write(msgspec.structs.replace(home.read(), suspended=True))
+        record = home.write(msgspec.structs.replace(home.read(), suspended=True, slots=slots))
         machine.quit()
         return self._outcome("suspended", record, item)
 
@@ -278,6 +302,8 @@ class QemuGuests:
         return self._outcome(status, record, item, "; ".join(problems.values()), problems)
 
     def _power(self, home: InstanceHome, machine: Machine, item: Instance) -> None:
+        if home.read().arriving:
+            qemu_migration.close_exports(machine)
         state = machine.run_state()
         if item.power_state == "paused":
             if state == "running":
@@ -285,8 +311,10 @@ class QemuGuests:
         elif state != "running":
             machine.resume()
         record = home.read()
+        if record.arriving and item.power_state != "paused":
+            qemu_migration.announce(machine)
         if not record.started or record.suspended:
-            home.write(msgspec.structs.replace(record, started=True, suspended=False))
+            home.write(msgspec.structs.replace(record, started=True, suspended=False, arriving={}))
             home.memory.unlink(missing_ok=True)
             log.info("instance runs", instance_id=item.key)
 
@@ -298,9 +326,10 @@ class QemuGuests:
     def _start(self, home: InstanceHome, record: Record, item: Instance) -> Machine:
         images = self._prepare(home, item)
         nics, disks = item.nics, sorted(item.disks, key=_disk_order)
+        slots: Mapping[str, int] = item.arrival.slots if item.arrival is not None else {}
         if record.suspended:
             # Saved memory knows its devices: they must be the same again, changes are plugged afterwards.
-            nics, disks = record.nics, record.disks
+            nics, disks, slots = record.nics, record.disks, record.slots
         home.write(
             msgspec.structs.replace(
                 record,
@@ -313,7 +342,7 @@ class QemuGuests:
                 ended_reason="",
             )
         )
-        plan = self._plan(home, item, nics, disks)
+        plan = replace(self._plan(home, item, nics, disks), slots=slots, incoming=item.arrival is not None)
         try:
             for disk in disks:
                 qemu_disks.write_secret(qemu_disks.volume_plan(disk, home), disk)

@@ -84,14 +84,18 @@ class Events:
     def wait(self, name: str, timeout_s: float, **data: object) -> Event | None:
         """The next event of that name whose data holds ``data``; None when the time is over or QEMU is gone."""
         while True:
-            try:
-                event = self._queue.get(timeout=timeout_s)
-            except queue.Empty:
-                return None
+            event = self.next(timeout_s)
             if event is None:
                 return None
             if event["event"] == name and data.items() <= event.get("data", {}).items():
                 return event
+
+    def next(self, timeout_s: float) -> Event | None:
+        """Whatever comes next; None when the time is over or QEMU is gone."""
+        try:
+            return self._queue.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
 
 
 class Monitor:

@@ -14,6 +14,7 @@ from virga.services.compute.models import migration as table
 from virga.services.compute.server import Server
 from virga.services.placement import claim
 
+LIVE = "live-migration"
 OPEN = (
     "pre-migrating",
     "migrating",
@@ -24,7 +25,10 @@ OPEN = (
     "queued",
     "preparing",
     "running",
+    "cancelling",
 )
+IN_PROGRESS = ("accepted", "queued", "preparing", "running", "cancelling", "post-migrating")
+"""Of a live migration: while it can be looked at under its server."""
 ENDED = ("confirmed", "reverted", "error", "completed", "cancelled", "failed", "done")
 
 

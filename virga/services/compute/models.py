@@ -174,6 +174,7 @@ migration = Table(
     Column("migration_type", String(32), nullable=False),
     Column("old_flavor_number", Integer),
     Column("new_flavor_number", Integer),
+    Column("layout", Json),
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp),
     Index("ix_migration_server_id", "server_id"),

@@ -253,6 +253,22 @@ def bind(tx: Tx, server_id: str, host: str | None, zone: str = "nova") -> None:
         _bind_one(tx, item.port_id, host, zone)
 
 
+def expect(tx: Tx, server_id: str, host: str | None) -> None:
+    """Let the next host of a running server make the devices of its ports ready (None: let it forget them)."""
+    for item in tx.all(select(server_port.c.port_id).where(server_port.c.server_id == server_id)):
+        context = service_context()
+        try:
+            current = find_port(tx, context, item.port_id)
+        except PortNotFound:
+            continue
+        profile = dict(current["binding:profile"])
+        profile.pop("migrating_to", None)
+        if host is not None:
+            profile["migrating_to"] = host
+        if profile != current["binding:profile"]:
+            ports.update_port(tx, context, current, {"binding:profile": profile})
+
+
 def _bind_one(tx: Tx, port_id: str, host: str | None, zone: str, row: Any = None) -> None:
     context = service_context()
     try:

@@ -13,6 +13,7 @@ from virga.lib.log import log_for
 from virga.services.compute import (
     build,
     instance_action,
+    live_migration_steps,
     migration_row,
     server,
     server_delete,
@@ -22,6 +23,7 @@ from virga.services.compute import (
 from virga.services.compute.resize_steps import resized, revert_done, source_gone
 from virga.services.compute.server import Server
 from virga.services.compute.shelve_steps import offloaded, unshelved
+from virga.services.placement import claim
 
 log = log_for(__name__)
 
@@ -50,12 +52,14 @@ def report(
     if host != row.host:
         if status == "gone":
             source_gone(tx, row, host)
+        else:
+            live_migration_steps.reported(tx, row, host, status, reason, details or {})
         return
     if status == "gone":
         _gone(tx, row)
     elif status == "error":
         _error(tx, row, reason)
-    elif status != "building":
+    elif status not in ("building", "awaited", "sent"):
         volumes.seen(tx, row, details or {})
         _alive(tx, row, status, details or {})
 
@@ -82,6 +86,11 @@ def _error(tx: Tx, row: Server, reason: str) -> None:
         return
     instance_action.finish_all(tx, row.id, reason)
     migration = migration_row.current(tx, row.id)
+    if migration is not None and migration.migration_type == migration_row.LIVE:
+        if migration.status in ("queued", "preparing", "running"):
+            log.warning("trouble while a server moves", server_id=row.id, reason=reason)
+            return
+        claim.release(tx, migration.id)
     if migration is not None:
         migration_row.change(tx, migration.id, status="error")
     server.fail(tx, row.id, reason, details=reason)
@@ -176,4 +185,5 @@ COMPLEX: dict[str, Callable[[Tx, Server, str], None]] = {
     "resize_finish": resized,
     "resize_reverting": revert_done,
     "rebooting_hard": _rebooted,
+    "migrating": live_migration_steps.arrived,
 }

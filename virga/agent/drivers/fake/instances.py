@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from virga.agent.drivers.guest_kind import Detail, GuestError, Outcome, PortsReady
+from virga.contract.calls import Layout, Progress
 from virga.contract.items import Disk, Instance
 
-CONSOLE = "fake guest {name} runs\n"
+BOOT = "".join(f"[    0.{step:03}] fake guest: step {step} of 20\n" for step in range(1, 21))
+CONSOLE = BOOT + "fake guest {name} runs\n"
 
 
 @dataclass(slots=True)
@@ -19,7 +21,7 @@ class FakeGuest:
 
     item: Instance
     state: str = "off"
-    """``off``, ``on``, ``paused``, ``saved``."""
+    """``off``, ``on``, ``paused``, ``saved``, ``awaited`` (it runs elsewhere and comes here), ``sent``."""
     build: int = 0
     ended: str = ""
     console: str = ""
@@ -52,6 +54,12 @@ class FakeGuests:
         if guest.build != item.build:
             guest.build, guest.state, guest.ended, guest.console = item.build, "off", "", ""
         guest.item = item
+        if item.arrival is not None:
+            guest.state = "awaited"
+            details: dict[str, Detail] = {"memory": "memory", "disks": ""}
+            return Outcome("awaited", details=details)
+        if guest.state == "sent" and item.departing:
+            return self._outcome(guest, "sent")
         guest.detached &= {disk.volume_id for disk in item.disks}
         if item.power_state == "shutdown":
             guest.state, guest.ended = "off", ""
@@ -62,7 +70,7 @@ class FakeGuests:
             guest.state = "saved"
             return self._outcome(guest, "suspended")
         ports = [nic.port_id for nic in item.nics]
-        if guest.state == "off":
+        if guest.state in ("off", "awaited"):
             ready = ports_ready(ports)
             if ready is None:
                 return Outcome("building", wait_for=lambda: ports_ready(ports) is not None)
@@ -148,6 +156,22 @@ class FakeActions:
             for disk in guest.item.disks
             if guest.state in ("on", "paused") and disk.volume_id not in guest.detached
         ]
+
+    def layout(self, item: Instance) -> Layout:
+        self._running(item.key)
+        return Layout()
+
+    def migrate(self, item: Instance, memory: str, disks: str) -> None:
+        self._kind.guests[item.key].state = "sent"
+
+    def migrate_abort(self, instance_id: str) -> None:
+        raise GuestError("in memory a guest has moved before anybody can stop it", "MigrationUnsupported")
+
+    def migrate_force(self, instance_id: str) -> None:
+        self._running(instance_id)
+
+    def migrate_progress(self, instance_id: str) -> Progress:
+        return Progress()
 
     def set_password(self, instance_id: str, password: str) -> None:
         raise GuestError("QEMU guest agent is not enabled", "QemuGuestAgentNotEnabled")
