@@ -31,7 +31,7 @@ def main(parts: tuple[str, ...], target: Path, page: Path | None, flavor: str) -
         with clouds.cloud("lab") as running:
             results |= on_the_lab(running, wanted, flavor)
     if "api" in wanted:
-        with clouds.server_alone(MANY_NETWORKS) as running:
+        with clouds.server_alone(clouds.MANY_NETWORKS) as running:
             client = running.client()
             client.lift_quotas()
             results["api"] = [asdict(t) for t in [*api.creates(client), *api.lists(client)]]
@@ -40,10 +40,6 @@ def main(parts: tuple[str, ...], target: Path, page: Path | None, flavor: str) -
     show(results)
     if page is not None:
         page.write_text(performance_page.render(results))
-
-
-# One physical network has room for 4,094 VLANs; the longest list is longer.
-MANY_NETWORKS = 'vlan_ranges = ["physnet1:1:4094", "physnet2:1:4094"]\n'
 
 
 def on_the_lab(running: clouds.Running, wanted: tuple[str, ...], flavor: str) -> dict[str, Any]:

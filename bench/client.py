@@ -41,7 +41,7 @@ class Client:
 
     def lift_quotas(self) -> None:
         """No limit on what this project may have of the Network service."""
-        unlimited = dict.fromkeys(("network", "subnet", "port"), -1)
+        unlimited = dict.fromkeys(("network", "subnet", "port", "router", "floatingip"), -1)
         self.json("PUT", f"/network/v2.0/quotas/{self.project_id}", {"quota": unlimited})
 
     def another(self) -> Client:

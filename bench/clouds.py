@@ -20,6 +20,9 @@ from virga.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 VIRGA = (sys.executable, "-m", "virga.cli.main")
 
+# One physical network has room for 4,094 VLANs; the longest list is longer.
+MANY_NETWORKS = 'vlan_ranges = ["physnet1:1:4094", "physnet2:1:4094"]\n'
+
 
 @dataclass
 class Running:

@@ -21,17 +21,17 @@ def port_wiring(client: Client, host: str, sizes: tuple[int, ...] = (10, 500)) -
         ports: list[str] = []
         while there < size:
             step = min(50, size - there)
-            body = {"ports": [_port(network, host, there + i) for i in range(step)]}
+            body = {"ports": [bound_port(network, host, there + i) for i in range(step)]}
             ports += [p["id"] for p in client.json("POST", "/network/v2.0/ports", body)["ports"]]
             there += step
         for port in ports:
-            _until_active(client, port)
+            until_active(client, port)
         times = []
         for number in range(SAMPLES):
             began = time.perf_counter()
-            one = {"port": _port(network, host, there + number)}
+            one = {"port": bound_port(network, host, there + number)}
             port = client.json("POST", "/network/v2.0/ports", one)["port"]["id"]
-            _until_active(client, port)
+            until_active(client, port)
             times.append((time.perf_counter() - began) * 1000)
         there += SAMPLES
         results.append(
@@ -40,7 +40,8 @@ def port_wiring(client: Client, host: str, sizes: tuple[int, ...] = (10, 500)) -
     return results
 
 
-def _port(network: str, host: str, number: int) -> dict[str, str]:
+def bound_port(network: str, host: str, number: int) -> dict[str, str]:
+    """A port as Compute would bind it to a host."""
     return {
         "network_id": network,
         "name": f"wired{number}",
@@ -50,7 +51,7 @@ def _port(network: str, host: str, number: int) -> dict[str, str]:
     }
 
 
-def _until_active(client: Client, port: str, limit_s: float = 120) -> None:
+def until_active(client: Client, port: str, limit_s: float = 120) -> None:
     """Ask again at once: the time between two answers is the resolution of the measurement."""
     deadline = time.monotonic() + limit_s
     while client.json("GET", f"/network/v2.0/ports/{port}?fields=status")["port"]["status"] != "ACTIVE":
