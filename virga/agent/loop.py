@@ -95,6 +95,7 @@ class Loop:
             for kind in manager.kinds:
                 self._by_kind.setdefault(kind, []).append(manager)
         self._reported: dict[tuple[str, str], Report] = {}
+        self._removed: set[tuple[str, str]] = set()
         self._say_all_again = False
         self._complete = False
         self._synced = False
@@ -194,6 +195,7 @@ class Loop:
             gone |= self._items.keys() - news.keys()
         for identity in gone:
             if self._items.pop(identity, None) is not None:
+                self._removed.add(identity)
                 self._tell(identity, None)
         for identity, item in news.items():
             if self._items.get(identity) != item:
@@ -260,8 +262,11 @@ class Loop:
                 if self._reported.get(identity) != report:
                     news[identity] = report
         self._reported.update(news)
-        for identity in [i for i, r in self._reported.items() if i not in self._items and r.status != "gone"]:
-            del self._reported[identity]
+        for identity in (*news, *self._removed):
+            known = self._reported.get(identity)
+            if known is not None and known.status != "gone" and identity not in self._items:
+                del self._reported[identity]
+        self._removed.clear()
         if applied and self._say_all_again:
             news = {**self._reported, **news}
             self._say_all_again = False

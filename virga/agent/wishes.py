@@ -33,16 +33,25 @@ class Wishes(Generic[V]):
         self.wanted: dict[str, V] = {}
         self._stale: set[str] = set()
         self._reasons: dict[str, str] = {}
+        self.listeners: list[Callable[[str], None]] = []
+        """Called with each key that is wanted from now on, or no longer."""
 
     def want(self, key: str, value: V | None) -> None:
         """Record; ``None`` takes the wish back. The same wish twice is no work."""
         if value is None:
+            self._stale.discard(key)
             if self.wanted.pop(key, None) is not None:
                 self._reasons.pop(key, None)
-            self._stale.discard(key)
-        elif self.wanted.get(key) != value:
+                self._tell(key)
+        elif (old := self.wanted.get(key)) != value:
             self.wanted[key] = value
             self._stale.add(key)
+            if old is None:
+                self._tell(key)
+
+    def _tell(self, key: str) -> None:
+        for listener in self.listeners:
+            listener(key)
 
     def mark_stale(self, keys: Iterable[str] | None = None) -> None:
         """Work on these (or all) at the next apply though the wish did not change: the world may have."""

@@ -20,6 +20,9 @@ Wake = Callable[[], None]
 """Asks the loop for a round; may be called from any thread."""
 
 
+Listener = Callable[[str], None]
+
+
 class NamespaceWishes(Driver, Protocol):
     """Named network namespaces."""
 
@@ -50,6 +53,9 @@ class LinkWishes(Driver, Protocol):
         """Nobody here wants the device (pair, bridge) any more."""
 
     def is_wanted(self, name: str) -> bool: ...
+
+    def listen(self, listener: Listener) -> None:
+        """Call it with each device that is wanted from now on, or no longer."""
 
     def outcome(self, name: str) -> Outcome: ...
 
@@ -114,6 +120,9 @@ class SwitchWishes(Driver, Protocol):
     def unwant_port(self, name: str) -> None: ...
     def ofport(self, name: str) -> int | None:
         """OpenFlow number of a realised port; None while it has none."""
+
+    def listen(self, listener: Listener) -> None:
+        """Call it with each port whose OpenFlow number is another one now, or gone."""
 
     def local_vlans(self) -> Iterable[LocalVlan]:
         """Tags that ports remember, ours from before a restart included."""

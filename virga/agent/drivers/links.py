@@ -16,7 +16,7 @@ import json
 import re
 import socket
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -153,6 +153,9 @@ class LinkDriver:
 
     def unwant(self, name: str) -> None:
         self._wishes.want(name, None)
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        self._wishes.listeners.append(listener)
 
     def is_wanted(self, name: str) -> bool:
         return name in self._wishes.wanted

@@ -67,6 +67,7 @@ class SwitchDriver:
         self._lock = threading.Lock()
         self._presence = Presence()
         self._index = _Index({})
+        self._listeners: list[Callable[[str], None]] = []
         self._db = connect(socket, COLUMNS, self._on_change)
 
     def want_bridge(self, wanted: WantedBridge) -> None:
@@ -87,6 +88,9 @@ class SwitchDriver:
     def ofport(self, name: str) -> int | None:
         number = as_one(self._index.interfaces.get(name, {}).get("ofport", []))
         return int(number) if number is not None and int(number) > 0 else None
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        self._listeners.append(listener)
 
     def local_vlans(self) -> Iterable[LocalVlan]:
         found = {}
@@ -177,7 +181,12 @@ class SwitchDriver:
 
     def _refresh(self) -> None:
         with self._db.changed:
-            self._index = _Index(self._db.tables)
+            before, self._index = self._index, _Index(self._db.tables)
+        for name in before.interfaces.keys() | self._index.interfaces.keys():
+            old, new = before.interfaces.get(name, {}), self._index.interfaces.get(name, {})
+            if old.get("ofport") != new.get("ofport"):
+                for listener in self._listeners:
+                    listener(name)
 
     def _mark_different(self) -> None:
         self._bridges.mark_stale(n for n in self._bridges.wanted if self._bridge_changes(n))

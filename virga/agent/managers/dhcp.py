@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -84,6 +84,8 @@ class DhcpManager:
         self._user = user
         self._networks: dict[str, DhcpNetwork] = {}
         self._hosts: dict[str, dict[str, DhcpHost]] = {}
+        self._lines: dict[str, dict[str, dnsmasq.HostLines]] = {}
+        """What each port adds to its network's files, kept: one more port costs one port's lines."""
         self._network_of: dict[str, str] = {}
         self._stale: set[str] = set()
         self._devices: dict[str, str] = {}
@@ -91,6 +93,7 @@ class DhcpManager:
     def on_update(self, kind: str, key: str, item: AnyItem | None) -> None:
         if isinstance(item, DhcpNetwork):
             self._networks[key] = item
+            self._lines.pop(key, None)
             self._stale.add(key)
         elif isinstance(item, DhcpHost):
             self._forget_host(key)
@@ -99,6 +102,7 @@ class DhcpManager:
             self._stale.add(item.network_id)
         elif kind == "dhcp_network":
             self._networks.pop(key, None)
+            self._lines.pop(key, None)
             self._stale.add(key)
         else:
             self._forget_host(key)
@@ -107,6 +111,7 @@ class DhcpManager:
         network_id = self._network_of.pop(key, None)
         if network_id is not None:
             self._hosts[network_id].pop(key, None)
+            self._lines.get(network_id, {}).pop(key, None)
             self._stale.add(network_id)
 
     def resolve(self) -> None:
@@ -143,8 +148,16 @@ class DhcpManager:
             self._drivers.dnsmasq.want(network.key, None)
             return
         place = dnsmasq.Place(self._drivers.dnsmasq.directory(network.key), self._servers, self._user)
-        files = dnsmasq.render(network, self._hosts.get(network.key, {}).values(), place)
+        files = dnsmasq.assembled(network, self._lines_of(network), place)
         self._drivers.dnsmasq.want(network.key, Dnsmasq(namespace, device, files))
+
+    def _lines_of(self, network: DhcpNetwork) -> Iterable[dnsmasq.HostLines]:
+        """In the order of the ports' ids."""
+        hosts, lines = self._hosts.get(network.key, {}), self._lines.get(network.key, {})
+        fresh = {key: dnsmasq.host_lines(network, host) for key, host in hosts.items() if key not in lines}
+        if fresh:
+            lines = self._lines[network.key] = dict(sorted((lines | fresh).items()))
+        return lines.values()
 
     def reports(self) -> Sequence[Report]:
         """The loop leaves out what it has said before."""

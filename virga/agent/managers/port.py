@@ -84,10 +84,14 @@ class PortManager:
         self._dead: set[str] = set()
         self._parent_of: dict[str, str] = {}
         self._ends: dict[str, Attachment | None] = {}
+        self._named: dict[str, set[str]] = {}
+        """Device, or OVS port -> the ports of the API that meet br-int by it."""
         self._leaks: dict[str, str] = {}
         """Port id -> device that is closed to the kernel for it."""
         networks.listen(lambda network_id: self._stale.update(self._by_network.get(network_id, ())))
         groups.listen(lambda group_id: self._stale.update(self._by_group.get(group_id, ())))
+        self._links.listen(self._note_name)
+        self._switch.listen(self._note_name)
 
     @property
     def bridge(self) -> str:
@@ -117,7 +121,7 @@ class PortManager:
 
     def on_update(self, kind: str, key: str, item: AnyItem | None) -> None:
         old = self._ports.pop(key, None)
-        self._ends.pop(key, None)
+        self._forget_end(key)
         if old is not None:
             self._by_network[old.network_id].discard(key)
             self._open.get(old.network_id, set()).discard(key)
@@ -126,7 +130,7 @@ class PortManager:
             for sub in old.sub_ports:
                 self._parent_of.pop(sub.port_id, None)
                 self._stale.add(sub.port_id)
-                self._ends.pop(sub.port_id, None)
+                self._forget_end(sub.port_id)
         if isinstance(item, Port):
             self._ports[key] = item
             self._by_network.setdefault(item.network_id, set()).add(key)
@@ -137,7 +141,7 @@ class PortManager:
             for sub in item.sub_ports:
                 self._parent_of[sub.port_id] = key
                 self._stale.add(sub.port_id)
-                self._ends.pop(sub.port_id, None)
+                self._forget_end(sub.port_id)
         self._stale.add(key)
         for network_id in {p.network_id for p in (old, item) if isinstance(p, Port)}:
             self._networks.set_flooded(network_id, bool(self._open.get(network_id)))
@@ -164,13 +168,7 @@ class PortManager:
     # -- its own -----------------------------------------------------------------------------------
 
     def _notice(self) -> None:
-        """What the drivers learnt since: devices wished for, numbers given, flows refused or accepted."""
-        for key, port in self._ports.items():
-            end = self._attachment(port)
-            wished = end is not None and self._links.is_wanted(end.device)
-            number = self._switch.ofport(end.name) if end is not None and wished else None
-            if wished != (key in self._plugged) or (wished and number != self._ofports.get(key)):
-                self._stale.add(key)
+        """What the drivers learnt since: flows refused or accepted."""
         for key in self._unsettled:
             if (key in self._dead) != self._is_refused(key):
                 self._stale.add(key)
@@ -209,10 +207,23 @@ class PortManager:
         self._flows.want(self.bridge, f"port/{key}", flows)
 
     def _attachment(self, port: Port) -> Attachment | None:
-        """Kept: it is asked for every port in every round."""
         if port.key not in self._ends:
-            self._ends[port.key] = attachment(port, self._ports.get(self._parent_of.get(port.key, "")))
+            end = attachment(port, self._ports.get(self._parent_of.get(port.key, "")))
+            self._ends[port.key] = end
+            for name in (end.device, end.name) if end is not None else ():
+                self._named.setdefault(name, set()).add(port.key)
         return self._ends[port.key]
+
+    def _forget_end(self, key: str) -> None:
+        end = self._ends.pop(key, None)
+        for name in {end.device, end.name} if end is not None else ():
+            self._named[name].discard(key)
+            if not self._named[name]:
+                del self._named[name]
+
+    def _note_name(self, name: str) -> None:
+        """Its device is wished for or no longer, or its OpenFlow number is another one."""
+        self._stale.update(self._named.get(name, ()))
 
     def _plug(self, port: Port, end: Attachment) -> None:
         if self._is_refused(port.key):

@@ -41,14 +41,40 @@ class Place:
     user: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class HostLines:
+    """What one port adds to each file."""
+
+    host: str
+    opts: str
+    addn_hosts: str
+
+
+def host_lines(network: DhcpNetwork, host: DhcpHost) -> HostLines:
+    return HostLines(
+        host=host_file(network, [host]),
+        opts=_text(_port_options(host)) if host.leases else "",
+        addn_hosts=addn_hosts_file(network, [host]),
+    )
+
+
 def render(network: DhcpNetwork, hosts: Iterable[DhcpHost], place: Place) -> DnsmasqFiles:
     ordered = sorted(hosts, key=lambda host: host.key)
+    return assembled(network, [host_lines(network, host) for host in ordered], place)
+
+
+def assembled(network: DhcpNetwork, lines: Iterable[HostLines], place: Place) -> DnsmasqFiles:
+    ordered = list(lines)
     return DnsmasqFiles(
         argv=command_line(network, place),
-        host=host_file(network, ordered),
-        opts=opts_file(network, ordered),
-        addn_hosts=addn_hosts_file(network, ordered),
+        host="".join([each.host for each in ordered]),
+        opts=opts_file(network) + "".join([each.opts for each in ordered]),
+        addn_hosts="".join([each.addn_hosts for each in ordered]),
     )
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def serves(network: DhcpNetwork) -> bool:
@@ -114,8 +140,7 @@ def _tag(subnet: DhcpSubnet) -> str:
 
 def host_file(network: DhcpNetwork, hosts: Sequence[DhcpHost]) -> str:
     by_id = {subnet.subnet_id: subnet for subnet in network.subnets}
-    lines = [line for host in hosts if host.leases for line in _host_lines(network, by_id, host)]
-    return "".join(f"{line}\n" for line in lines)
+    return _text(line for host in hosts if host.leases for line in _host_lines(network, by_id, host))
 
 
 def _host_lines(network: DhcpNetwork, by_id: dict[str, DhcpSubnet], host: DhcpHost) -> Iterator[str]:
@@ -175,10 +200,9 @@ def _harmless(name: str, value: str) -> bool:
 # -- options ----------------------------------------------------------------------------------------
 
 
-def opts_file(network: DhcpNetwork, hosts: Sequence[DhcpHost]) -> str:
-    lines = [line for subnet in _subnets(network) for line in _subnet_options(network, subnet)]
-    lines += [line for host in hosts if host.leases for line in _port_options(host)]
-    return "".join(f"{line}\n" for line in lines)
+def opts_file(network: DhcpNetwork, hosts: Sequence[DhcpHost] = ()) -> str:
+    of_subnets = _text(line for subnet in _subnets(network) for line in _subnet_options(network, subnet))
+    return of_subnets + _text(line for host in hosts if host.leases for line in _port_options(host))
 
 
 def _subnet_options(network: DhcpNetwork, subnet: DhcpSubnet) -> Iterator[str]:

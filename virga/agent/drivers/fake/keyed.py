@@ -36,9 +36,10 @@ class KeyedWorld:
 
     def prune(self) -> Sequence[Failure]:
         """Idempotent; everything in this world is ours."""
-        for key in [key for key in self.world if key not in self.wishes.wanted]:
+        for key in sorted(self.world.keys() - self.wishes.wanted.keys()):
             del self.world[key]
             self.writes += 1
+            self.changed(key)
         return []
 
     def check(self) -> Sequence[Difference]:
@@ -56,3 +57,7 @@ class KeyedWorld:
         if self.world.get(key) != value:
             self.world[key] = value
             self.writes += 1
+            self.changed(key)
+
+    def changed(self, key: str) -> None:
+        """For those that somebody listens to."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from virga.agent.drivers.fake.keyed import KeyedWorld
-from virga.agent.drivers.interfaces import LocalVlan, WantedBridge, WantedPort
+from virga.agent.drivers.interfaces import Listener, LocalVlan, WantedBridge, WantedPort
 from virga.agent.drivers.links import Bridge, Tap, Veth
 from virga.agent.wishes import Outcome
 from virga.sdn.flow import Flow
@@ -42,6 +42,9 @@ class FakeLinks(KeyedWorld):
     def unwant(self, name: str) -> None:
         self.wishes.want(name, None)
 
+    def listen(self, listener: Listener) -> None:
+        self.wishes.listeners.append(listener)
+
     def is_wanted(self, name: str) -> bool:
         return name in self.wishes.wanted
 
@@ -65,6 +68,14 @@ class FakeSwitch(KeyedWorld):
     def __init__(self) -> None:
         super().__init__("ovsdb")
         self._ofports: dict[str, int] = {}
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def changed(self, key: str) -> None:
+        for listener in self._listeners:
+            listener(key)
 
     def want_bridge(self, wanted: WantedBridge) -> None:
         self.wishes.want(wanted.name, wanted)
