@@ -18,6 +18,7 @@ from virga.agent.protocol import Difference, Driver, Failure, Manager
 from virga.contract.items import AnyItem, Item
 from virga.contract.messages import Report, Reports, State
 from virga.lib.log import log_for
+from virga.lib.run import CommandError
 
 log = log_for(__name__)
 
@@ -97,6 +98,7 @@ class Loop:
         self._reported: dict[tuple[str, str], Report] = {}
         self._removed: set[tuple[str, str]] = set()
         self._say_all_again = False
+        self._checks: list[_Check] = []
         self._complete = False
         self._synced = False
         self._stopped = False
@@ -150,8 +152,10 @@ class Loop:
         if now >= self._resync_at:
             due = self._resync_one(now) or due
         if not due or not self._complete or self._stopped:
+            self._answer_checks()
             return False
         self._round()
+        self._answer_checks()
         return True
 
     def _drain(self, wait: bool) -> bool:
@@ -178,12 +182,28 @@ class Loop:
         elif isinstance(event, _Reconnected):
             self._say_all_again = True
         elif isinstance(event, _Check):
-            asked = [driver for driver in self._drivers if driver.name not in event.without]
-            event.answer([each for driver in asked for each in driver.check()])
+            self._checks.append(event)
             return False
         elif isinstance(event, _Stop):
             self._stopped = True
         return True
+
+    def _answer_checks(self) -> None:
+        """After the round: what was only just asked for is no difference. A driver that cannot look says so."""
+        checks, self._checks = self._checks, []
+        if not checks:
+            return
+        found: dict[str, list[Difference]] = {}
+        for driver in self._drivers:
+            if all(driver.name in check.without for check in checks):
+                continue
+            try:
+                found[driver.name] = list(driver.check())
+            except (CommandError, OSError, ValueError) as error:
+                found[driver.name] = [Difference(driver.name, "", "unreadable", actual=str(error))]
+        for check in checks:
+            names = [name for name in found if name not in check.without]
+            check.answer([each for name in names for each in found[name]])
 
     def _note(self, state: State) -> None:
         """Tell the managers what is new; an item that is as before is no news."""

@@ -31,7 +31,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What ``check`` found: ``missing``, ``extra``, ``differs`` or ``foreign``."""
+    """What ``check`` found: ``missing``, ``extra``, ``differs``, ``foreign`` or ``unreadable``.
+
+    ``extra`` is ours and wanted by nobody: the agent removes it. ``foreign`` is a stranger's, in a place that is
+    ours: the agent leaves it alone.
+    """
 
     driver: str
     key: str

@@ -287,7 +287,7 @@ class CheckHost(msgspec.Struct, frozen=True):
 
 
 class HostDifference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that is ``missing``, ``extra`` or ``differs``, and of which driver."""
+    """One thing that is ``missing``, ``extra``, ``differs``, ``foreign`` or ``unreadable``, and of which driver."""
 
     driver: str
     key: str

@@ -7,8 +7,8 @@ import re
 from virga.sdn.flow import Flow
 
 _LINE = re.compile(
-    r"^\s*cookie=(?P<cookie>0x[0-9a-f]+|0)(?:, table=(?P<table>\d+))?"
-    r", (?:send_flow_rem |check_overlap |reset_counts |no_packet_counts |no_byte_counts )*"
+    r"^\s*(?:cookie=(?P<cookie>0x[0-9a-f]+|0),? ?)?(?:table=(?P<table>\d+),? ?)?"
+    r"(?:send_flow_rem |check_overlap |reset_counts |no_packet_counts |no_byte_counts )*"
     r"(?:idle_timeout=\d+, ?|hard_timeout=\d+, ?|importance=\d+, ?)*"
     r"(?:priority=(?P<priority>\d+))?,?(?P<match>\S*)\s+actions=(?P<actions>.*)$"
 )
@@ -25,7 +25,7 @@ def parse_flow(line: str) -> Flow | None:
         priority=int(found["priority"] or DEFAULT_PRIORITY),
         match=found["match"],
         actions=_ordered(found["actions"].strip()),
-        cookie=int(found["cookie"], 16),
+        cookie=int(found["cookie"] or "0", 16),
     )
 
 

@@ -178,6 +178,8 @@ def test_lines_of_the_switch_are_read() -> None:
     assert parse_flow(line) == Flow(23, 200, "ip,reg3=0", "load:0x1->NXM_NX_REG3[0],resubmit(,0)", 0x5E)
     assert parse_flow(" cookie=0x5e, priority=0 actions=drop") == Flow(0, 0, "", "drop", 0x5E)
     assert parse_flow(" cookie=0x0, table=3, arp actions=drop") == Flow(3, 32768, "arp", "drop", 0)
+    assert parse_flow(" table=3, idle_timeout=90, actions=drop") == Flow(3, 32768, "", "drop", 0)
+    assert parse_flow(" priority=9,arp actions=drop") == Flow(0, 9, "arp", "drop", 0)
     assert parse_flow("OFPST_FLOW reply (OF1.5) (xid=0x2):") is None
 
 

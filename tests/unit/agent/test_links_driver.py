@@ -18,6 +18,7 @@ class PretendedKernel:
     def __init__(self) -> None:
         self.devices: dict[str, dict[str, Any]] = {}
         self.namespaces: dict[str, dict[str, int]] = {"inside": {}}
+        self.addresses: dict[str, str] = {}
         self.failing: set[str] = set()
         self.writes = 0
 
@@ -43,6 +44,10 @@ class PretendedKernel:
     def __call__(
         self, argv: Sequence[str], *, stdin: str | None = None, timeout_s: float = 30.0, check: bool = True
     ) -> Completed:
+        if "show" in argv and "-n" in argv:
+            inner = self.namespaces[argv[argv.index("-n") + 1]]
+            shown = [{"ifname": n, "mtu": mtu, "address": self.addresses.get(n)} for n, mtu in inner.items()]
+            return Completed(tuple(argv), 0, json.dumps(shown), "")
         if "show" in argv:
             return Completed(tuple(argv), 0, json.dumps([self._shown(n) for n in self.devices]), "")
         if "list-id" in argv:
@@ -76,7 +81,13 @@ class PretendedKernel:
             self.devices[name] = {"kind": values["type"], "mtu": mtu, "up": False}
             if values["type"] == "veth":
                 peer = words[len(words) - 1 - words[::-1].index("name") + 1]
-                self.devices[peer] = {"kind": "veth", "mtu": mtu, "up": False, "outer": name}
+                self.devices[peer] = {
+                    "kind": "veth",
+                    "mtu": mtu,
+                    "up": False,
+                    "outer": name,
+                    "address": values.get("address", ""),
+                }
         elif words[:2] == ["link", "del"]:
             self.devices.pop(name)
             for inner in [n for n, d in self.devices.items() if d.get("outer") == name]:
@@ -85,6 +96,7 @@ class PretendedKernel:
             inner = self.devices.pop(name)
             self.devices[inner["outer"]]["moved"] = True
             self.namespaces[values["netns"]][values["name"]] = inner["mtu"]
+            self.addresses[values["name"]] = inner["address"]
         elif "master" in values:
             self.devices[name]["master"] = values["master"]
         elif "arp" not in values:
@@ -185,3 +197,17 @@ def test_one_failure_stops_no_other_device_and_is_tried_again() -> None:
     kernel.failing.clear()
     assert links.apply() == []
     assert links.realised(OTHER) and links.realised("tapcccccccc-cc")
+
+
+def test_check_sees_what_was_done_to_the_inner_end_and_changes_nothing() -> None:
+    kernel = PretendedKernel()
+    links = driver(kernel)
+    want_all(links)
+    links.apply()
+    assert links.check() == []
+    kernel.namespaces["inside"][OTHER] = 576
+    kernel.writes = 0
+    assert [(d.key, d.kind, d.actual) for d in links.check()] == [(OTHER, "differs", "mtu 576")]
+    del kernel.namespaces["inside"][OTHER]
+    assert [(d.key, d.actual) for d in links.check()] == [(OTHER, f"{OTHER} is not in inside")]
+    assert kernel.writes == 0

@@ -13,6 +13,7 @@ from virga.agent.drivers.addressing import (
     parse_documents,
     parse_routes,
     plan,
+    stranger,
 )
 from virga.agent.drivers.presence import Presence
 from virga.agent.protocol import Difference, Failure
@@ -73,16 +74,40 @@ class AddressDriver:
         return []
 
     def check(self) -> Sequence[Difference]:
-        found = []
+        found: list[Difference] = []
         for namespace, wanted in sorted(self._wishes.wanted.items()):
             try:
-                step = plan(wanted, self._read(namespace))
+                found += self._check(namespace, wanted)
             except AddressingError as error:
                 found.append(Difference(self.name, namespace, "missing", actual=str(error)))
-                continue
-            found += [Difference(self.name, namespace, "missing", wanted=d) for d in step.missing_devices]
-            found += [Difference(self.name, namespace, "differs", wanted=line) for line in step.lines]
         return found
+
+    def _check(self, namespace: str, wanted: Addressing) -> list[Difference]:
+        actual = self._read(namespace)
+        step = plan(wanted, actual)
+        missing = [Difference(self.name, namespace, "missing", wanted=d) for d in step.missing_devices]
+        lines = [line_difference(self.name, namespace, line) for line in step.lines]
+        sysctls = [
+            Difference(self.name, f"{namespace} {key}", "differs", value, there)
+            for key, value, there in self._differing_sysctls(namespace, wanted, actual)
+        ]
+        foreign = [
+            Difference(self.name, namespace, "foreign", actual=what) for what in self._strangers(namespace)
+        ]
+        return [*missing, *lines, *sysctls, *foreign]
+
+    def _strangers(self, namespace: str) -> list[str]:
+        """Policy rules, permanent neighbours and routes that neither the kernel nor we put there."""
+        questions = "rule show\nroute show\nneigh show nud permanent\n"
+        four = self._run(("ip", "-n", namespace, "-4", "-j", "-batch", "-"), stdin=questions, check=False)
+        six = self._run(("ip", "-n", namespace, "-6", "-j", "-batch", "-"), stdin=questions, check=False)
+        return [
+            what
+            for answer in (four, six)
+            for document in parse_documents(answer.stdout)
+            for entry in document
+            if (what := stranger(entry))
+        ]
 
     def _realise(self, namespace: str, wanted: Addressing) -> None:
         step = self._step(namespace, wanted)
@@ -129,22 +154,40 @@ class AddressDriver:
 
     def _set_sysctls(self, namespace: str, wanted: Addressing, actual: Actual) -> None:
         """Only those that differ; sysctls of devices that are not there yet wait for them."""
-        present = [pair for pair in wanted.sysctls if _device_of(pair[0]) in {"", *actual.devices}]
+        present = _present_sysctls(wanted, actual)
         if self._sysctls.get(namespace, frozenset()) >= set(present) or not present:
             return
-        read = self._run(in_namespace(namespace, "sysctl", "-e", *(key for key, _ in present)), check=False)
-        values = dict(line.split(" = ", 1) for line in read.stdout.splitlines() if " = " in line)
-        differ = [
-            f"{key}={value}"
-            for key, value in present
-            if values.get(key.replace("/", "."), value).strip() != value
-        ]
+        differ = [f"{key}={value}" for key, value, _ in self._differing_sysctls(namespace, wanted, actual)]
         if differ:
             try:
                 self._run(in_namespace(namespace, "sysctl", "-q", "-w", *differ))
             except CommandError as error:
                 raise AddressingError(f"{namespace}: {error}") from error
         self._sysctls[namespace] = frozenset(present)
+
+    def _differing_sysctls(
+        self, namespace: str, wanted: Addressing, actual: Actual
+    ) -> list[tuple[str, str, str]]:
+        """Key, wanted and actual value."""
+        present = _present_sysctls(wanted, actual)
+        if not present:
+            return []
+        read = self._run(in_namespace(namespace, "sysctl", "-e", *(key for key, _ in present)), check=False)
+        values = dict(line.split(" = ", 1) for line in read.stdout.splitlines() if " = " in line)
+        found = [(key, value, values.get(key.replace("/", "."), value).strip()) for key, value in present]
+        return [each for each in found if each[1] != each[2]]
+
+
+def _present_sysctls(wanted: Addressing, actual: Actual) -> list[tuple[str, str]]:
+    return [pair for pair in wanted.sysctls if _device_of(pair[0]) in {"", *actual.devices}]
+
+
+def line_difference(driver: str, namespace: str, line: str) -> Difference:
+    """A step that would be taken, as what is wrong now: ``addr del`` means that something is there too much."""
+    kind = {"addr add": "missing", "route replace": "missing", "addr del": "extra", "route del": "extra"}.get(
+        " ".join(line.split()[:2]), "differs"
+    )
+    return Difference(driver, namespace, kind, **{"actual" if kind == "extra" else "wanted": line})
 
 
 def _device_of(key: str) -> str:

@@ -186,3 +186,30 @@ def _replace_route(route: Route) -> str:
     if len(route.nexthops) == 1:
         return f"{start} via {route.nexthops[0]}{at}"
     return start + "".join(f" nexthop via {hop}{at}" for hop in route.nexthops)
+
+
+PLAIN_TABLES = {"local", "main", "default"}
+KERNEL_OR_OURS = {"kernel", "ra", "static"}
+
+
+def stranger(entry: dict[str, Any]) -> str:
+    """A policy rule, route or neighbour of ``ip -json`` that somebody else put there, in words; empty when it is not."""
+    if "priority" in entry and "table" in entry and "src" in entry:
+        plain = entry["src"] == "all" and not {"fwmark", "iif", "oif", "dst", "action"} & entry.keys()
+        known = plain and str(entry["table"]) in PLAIN_TABLES
+        return (
+            ""
+            if known
+            else f"rule {entry['priority']}: from {entry['src']} {entry.get('action', '')} {entry['table']}"
+        )
+    if "priority" in entry and "action" in entry:
+        return f"rule {entry['priority']}: {entry['action']}"
+    if "lladdr" in entry and "PERMANENT" in entry.get("state", ()):
+        return f"neighbour {entry.get('dst')} at {entry['lladdr']} on {entry.get('dev')}, permanent"
+    # A route that a person adds is of protocol boot, which ip(8) does not name.
+    protocol = entry.get("protocol", "boot")
+    if "dst" in entry and "state" not in entry and protocol not in KERNEL_OR_OURS:
+        return " ".join(
+            filter(None, ["route", entry.get("type", ""), str(entry["dst"]), f"of protocol {protocol}"])
+        )
+    return ""

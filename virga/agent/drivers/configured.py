@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from virga.agent.drivers.daemons import Daemon, DaemonError, Daemons, write_if_different
+from virga.agent.drivers.daemons import (
+    Daemon,
+    DaemonError,
+    Daemons,
+    file_difference,
+    strays,
+    write_if_different,
+)
 from virga.agent.drivers.presence import Presence
 from virga.agent.protocol import Difference, Failure
 from virga.agent.wishes import Outcome, Wishes
@@ -109,9 +116,17 @@ class ConfiguredDaemonDriver:
         return failures
 
     def check(self) -> Sequence[Difference]:
+        directory, suffix = self.kind.directory, self.kind.suffix
+        names = [p.name for p in directory.iterdir()] if directory.is_dir() else []
+        there = {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
         found = [
             Difference(self.name, key, "extra", actual=str(self.kind.config_file(key)))
-            for key in sorted(self._present - self._wishes.wanted.keys())
+            for key in sorted(there - self._wishes.wanted.keys())
+        ]
+        wanted = {str(self.kind.config_file(key)) for key in self._wishes.wanted}
+        found += [
+            Difference(self.name, f"process {pid}", "extra", actual=line)
+            for pid, line in strays(self.kind.program, f"{directory}/", wanted)
         ]
         for key, wish in sorted(self._wishes.wanted.items()):
             daemon = self.kind.daemon(key, wish.namespace)
@@ -121,8 +136,8 @@ class ConfiguredDaemonDriver:
             elif not self._daemons.is_right(daemon, pid):
                 found.append(Difference(self.name, key, "differs", wanted=" ".join(daemon.argv)))
             path = self.kind.config_file(key)
-            if not path.is_file() or path.read_text(errors="replace") != wish.text:
-                found.append(Difference(self.name, f"{key}/{path.name}", "differs", wanted=wish.text))
+            if difference := file_difference(self.name, key, path, wish.text):
+                found.append(difference)
         return found
 
     def _realise(self, key: str, wish: Configured) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from virga.agent.protocol import Difference
 from virga.lib.run import CommandError, Runner, in_namespace, run
 
 QUICK_RESTARTS = 3
@@ -66,6 +67,17 @@ def find(program: str, mark: str, pid_file: Path) -> int | None:
 def _is(pid: int, program: str, mark: str) -> bool:
     argv = command_line(pid)
     return bool(argv) and Path(argv[0]).name == program and any(mark in word for word in argv[1:])
+
+
+def strays(program: str, mark: str, wanted: set[str]) -> list[tuple[int, str]]:
+    """Processes of the program that carry the mark of our directory and nobody wants: pid and command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _is(int(entry.name), program, mark):
+            line = " ".join(command_line(int(entry.name)))
+            if line and not any(each in line for each in wanted):
+                found.append((int(entry.name), line))
+    return sorted(found)
 
 
 def stop(pid: int) -> None:
@@ -238,3 +250,21 @@ def write_if_different(path: Path, text: str) -> bool:
     fresh.write_text(text)
     fresh.replace(path)
     return True
+
+
+def file_difference(driver: str, key: str, path: Path, text: str) -> Difference | None:
+    """What of a file of ours is not as it must be: the lines only."""
+    name = f"{key}/{path.name}"
+    if not path.is_file():
+        return Difference(driver, name, "missing", wanted=str(path))
+    actual = path.read_text(errors="replace")
+    if actual == text:
+        return None
+    there, must = actual.splitlines(), text.splitlines()
+    return Difference(
+        driver,
+        name,
+        "differs",
+        wanted="\n".join(line for line in must if line not in there),
+        actual="\n".join(line for line in there if line not in must),
+    )

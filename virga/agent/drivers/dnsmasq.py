@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from virga.agent.drivers.daemons import Daemon, DaemonError, Daemons, write_if_different
+from virga.agent.drivers.daemons import (
+    Daemon,
+    DaemonError,
+    Daemons,
+    command_line,
+    file_difference,
+    strays,
+    write_if_different,
+)
 from virga.agent.drivers.presence import Presence
 from virga.agent.protocol import Difference, Failure
 from virga.agent.render import leases
@@ -86,19 +94,26 @@ class DnsmasqDriver:
         return failures
 
     def check(self) -> Sequence[Difference]:
+        there = {entry.name for entry in self._root.iterdir()} if self._root.is_dir() else set()
         found = [
             Difference(self.name, key, "extra", actual=str(self._root / key))
-            for key in sorted(self._present - self._wishes.wanted.keys())
+            for key in sorted(there - self._wishes.wanted.keys())
+        ]
+        wanted = {f"{self._root / key}/" for key in self._wishes.wanted}
+        found += [
+            Difference(self.name, f"process {pid}", "extra", actual=line)
+            for pid, line in strays("dnsmasq", f"{self._root}/", wanted)
         ]
         for key, wish in sorted(self._wishes.wanted.items()):
             pid = self._daemons.running(self._daemon(key, wish))
             if pid is None:
                 found.append(Difference(self.name, key, "missing", wanted=" ".join(wish.files.argv)))
             elif not self._daemons.is_right(self._daemon(key, wish), pid):
-                found.append(Difference(self.name, key, "differs", wanted=" ".join(wish.files.argv)))
+                line = " ".join(command_line(pid))
+                found.append(Difference(self.name, key, "differs", " ".join(wish.files.argv), line))
             for path, text in self._texts(key, wish):
-                if not path.is_file() or path.read_text(errors="replace") != text:
-                    found.append(Difference(self.name, f"{key}/{path.name}", "differs", wanted=text))
+                if difference := file_difference(self.name, key, path, text):
+                    found.append(difference)
         return found
 
     def _daemon(self, key: str, wish: Dnsmasq) -> Daemon:

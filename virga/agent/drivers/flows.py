@@ -130,16 +130,20 @@ class FlowDriver:
     def check(self) -> Sequence[Difference]:
         found = []
         for bridge, flow_set in self._sets.items():
-            found += [
-                Difference(self.name, f"{bridge} meter={number}", kind)
-                for number, kind in self._meters[bridge].differences(self._ofctl(bridge))
-            ]
-            actual = self._dump(bridge)
+            try:
+                found += [
+                    Difference(self.name, f"{bridge} meter={number}", kind)
+                    for number, kind in self._meters[bridge].differences(self._ofctl(bridge))
+                ]
+                actual = self._dump(bridge)
+            except CommandError as error:
+                found.append(Difference(self.name, bridge, "unreadable", actual=f"{UNREACHABLE}: {error}"))
+                continue
             for key in sorted(set(flow_set.keys()) | set(actual)):
                 wanted, there = flow_set.flow(key), actual.get(key)
-                if wanted == there or (wanted is None and there is not None and not there.cookie):
+                if wanted == there:
                     continue
-                kind = "missing" if there is None else "extra" if wanted is None else "differs"
+                kind = _kind(wanted, there)
                 found.append(
                     Difference(
                         self.name,
@@ -260,6 +264,14 @@ class FlowDriver:
 
     def _watch_socket(self, bridge: str, on_lost: Callable[[], None]) -> Closeable:
         return SwitchWatch(self._directory / f"{bridge}.mgmt", on_lost)
+
+
+def _kind(wanted: Flow | None, there: Flow | None) -> str:
+    if there is None:
+        return "missing"
+    if wanted is not None:
+        return "differs"
+    return "extra" if there.cookie else "foreign"
 
 
 def _removal_line(key: FlowKey) -> str:

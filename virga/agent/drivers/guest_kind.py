@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -51,6 +51,9 @@ class GuestKind(Protocol):
         """Leave nothing of it. Idempotent."""
 
     def images_in_use(self, instance_id: str) -> Collection[str]: ...
+
+    def living(self) -> Mapping[str, str]:
+        """Instances whose process runs now, each with a word about it. Reads only, and the world, not memory."""
 
     def trim_logs(self) -> None:
         """Keep the end of console logs that have grown large: guests write to them without limit."""

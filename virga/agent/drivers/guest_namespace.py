@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -258,6 +258,10 @@ class NamespaceGuests:
         self._keepers.pop(instance_id, None)
         self.homes.of(instance_id).remove()
         log.info("instance removed", instance_id=instance_id)
+
+    def living(self) -> Mapping[str, str]:
+        pids = {key: _keeper_pid(self.homes.of(key).path) for key in self.homes.ids()}
+        return {key: f"keeper process {pid}" for key, pid in pids.items() if pid is not None}
 
     def trim_logs(self) -> None:
         for instance_id in self._keepers:

@@ -141,14 +141,18 @@ class InstancesDriver:
         return []
 
     def check(self) -> Sequence[Difference]:
+        living: dict[str, str] = {}
+        for kind in self._kinds.values():
+            living |= kind.living()
         with self._guard:
-            return [
-                Difference(
-                    self.name, key, "differs", "", cell.outcome.reason if cell.outcome else "not built"
-                )
-                for key, cell in self._cells.items()
-                if cell.stale or cell.retry_at
-            ]
+            cells = dict(self._cells)
+        found = [
+            Difference(self.name, key, *fault)
+            for key, cell in cells.items()
+            if (fault := _fault(key, cell, living))
+        ]
+        strays = sorted(living.keys() - {key for key, cell in cells.items() if cell.wanted or cell.busy})
+        return [*found, *(Difference(self.name, key, "extra", actual=living[key]) for key in strays)]
 
     def collect_images(self) -> list[str]:
         """Forget cached images that no instance here stands on. For a slow timer."""
@@ -318,6 +322,29 @@ class InstancesDriver:
         with self._guard:
             cell.outcome = outcome
             self._news[key] = outcome
+
+
+RUNS = {"running": True, "paused": True, "shutdown": False}
+
+
+def _fault(key: str, cell: Cell, living: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """Kind of difference, what is wanted and what is; an instance that is just being worked on has none."""
+    wanted, outcome = cell.wanted, cell.outcome
+    if wanted is None or cell.busy:
+        return None
+    if cell.retry_at:
+        return "differs", wanted.power_state, outcome.reason if outcome else "not built"
+    if outcome is None or outcome.wait_for is not None:
+        return None
+    if outcome.status != wanted.power_state:
+        kind = "missing" if outcome.status in ("crashed", "error") else "differs"
+        return kind, wanted.power_state, f"{outcome.status}: {outcome.reason}".rstrip(": ")
+    runs = RUNS.get(wanted.power_state)
+    if runs is True and key not in living:
+        return "missing", wanted.power_state, "no process"
+    if runs is False and key in living:
+        return "differs", wanted.power_state, living[key]
+    return None
 
 
 def _threads() -> Background:

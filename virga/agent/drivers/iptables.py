@@ -15,6 +15,7 @@ from virga.agent.render.tables import (
     ours,
     parse,
     restore_text,
+    strangers,
     wanted_by_chain,
 )
 from virga.agent.wishes import Outcome, Wishes
@@ -97,6 +98,10 @@ class IptablesDriver:
                 found += [
                     _difference(f"{namespace}/v{version}/{table.name}", table, saved.get(table.name))
                     for table in self._wrong(namespace, version, tables, saved)
+                ]
+                found += [
+                    Difference(self.name, f"{namespace}/v{version}/{name}", "foreign", actual=rule)
+                    for name, rule in strangers(saved, namespace)
                 ]
         return found
 

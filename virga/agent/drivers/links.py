@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from virga.agent.drivers.inner_ends import InnerEnd, inner_faults, strangely_treated
 from virga.agent.protocol import Difference, Failure
 from virga.agent.wishes import Outcome, Wishes
 from virga.lib.run import CommandError, Runner, run
@@ -219,7 +220,26 @@ class LinkDriver:
                 found.append(Difference(self.name, name, "missing", wanted=str(wanted)))
             elif not _fits(name, wanted, actual[name], actual):
                 found.append(Difference(self.name, name, "differs", str(wanted), str(actual[name])))
-        return [*found, *(Difference(self.name, name, "extra") for name in self._left_over(actual))]
+        found += [Difference(self.name, name, "extra") for name in self._left_over(actual)]
+        return [*found, *self._check_inside(actual), *self._check_strangers()]
+
+    def _check_inside(self, actual: Collection[str]) -> list[Difference]:
+        """The inner ends in namespaces of services. What a guest does with its own end is its business."""
+        ends = {
+            name: InnerEnd(wanted.peer, wanted.peer_namespace, wanted.mac, wanted.mtu)
+            for name, wanted in sorted(self._wishes.wanted.items())
+            if isinstance(wanted, Veth) and wanted.peer_namespace and name in actual
+            if not wanted.peer_namespace.startswith("instance-")
+        }
+        faults = inner_faults(self._run, ends)
+        return [
+            Difference(self.name, name, "differs", str(ends[name]), fault) for name, fault in faults.items()
+        ]
+
+    def _check_strangers(self) -> list[Difference]:
+        text = self._run(["ip", "-d", "-j", "link", "show"], timeout_s=60.0).stdout
+        treated = strangely_treated(json.loads(text or "[]"))
+        return [Difference(self.name, name, "foreign", actual=what) for name, what in sorted(treated.items())]
 
     def _left_over(self, actual: Collection[str]) -> list[str]:
         wanted = self._wishes.wanted

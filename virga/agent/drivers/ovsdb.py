@@ -31,6 +31,8 @@ from virga.lib.log import log_for
 log = log_for(__name__)
 
 MARK = "virga"
+CAPTURE_MARK = "virga-capture"
+"""Of ports that a capture made for a while; see capture_hops.py."""
 PROTOCOLS = ["OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15"]
 OFPORT_WAIT_S = 4.0
 MAX_OFPORT = 0xFEFF
@@ -158,16 +160,55 @@ class SwitchDriver:
 
     def check(self) -> Sequence[Difference]:
         self._refresh()
-        found = []
+        found = [*self._check_bridges()]
         for name, wanted in sorted(self._ports.wanted.items()):
             if name not in self._index.ports:
                 found.append(Difference(self.name, name, "missing", wanted=str(wanted)))
-            elif changes := self._port_changes(wanted):
-                found.append(Difference(self.name, name, "differs", wanted=str(wanted), actual=str(changes)))
+            elif fault := self._port_fault(wanted):
+                found.append(Difference(self.name, name, "differs", wanted=str(wanted), actual=fault))
         for name, row in sorted(self._index.ports.items()):
             if self._is_left_over(name, row):
-                found.append(Difference(self.name, name, "extra"))
+                found.append(Difference(self.name, name, "extra", actual=self._bridge_named(row)))
+            elif self._is_strange(name, row):
+                found.append(Difference(self.name, name, "foreign", actual=self._bridge_named(row)))
         return found
+
+    def _check_bridges(self) -> list[Difference]:
+        found = []
+        for name in sorted(self._bridges.wanted):
+            if name not in self._index.bridges:
+                found.append(Difference(self.name, name, "missing", wanted="bridge"))
+            elif changes := self._bridge_changes(name):
+                found.append(Difference(self.name, name, "differs", wanted=str(changes)))
+        return found
+
+    def _port_fault(self, wanted: WantedPort) -> str:
+        """What of a port is not as it must be, as it is now."""
+        row = self._index.ports[wanted.name]
+        rows = {"Port": row, "Interface": self._index.interfaces.get(wanted.name, {})}
+        faults = [
+            f"{column} {as_one(rows[table].get(column, [])) if column == 'tag' else rows[table].get(column)}"
+            for table, columns in self._port_changes(wanted).items()
+            for column in columns
+        ]
+        if not self._is_on(wanted):
+            faults.append(f"on {self._bridge_named(row)}")
+        if refusal := self._refusal(wanted.name):
+            faults.append(refusal)
+        return ", ".join(faults)
+
+    def _bridge_named(self, row: Row) -> str:
+        return f"bridge {self._index.bridge_of.get(row['_uuid'], 'of nobody')}"
+
+    def _is_strange(self, name: str, row: Row) -> bool:
+        """A port on a bridge of ours that is neither wanted, marked, the bridge itself, nor a capture's."""
+        bridge = self._index.bridge_of.get(row["_uuid"], "")
+        known = name in self._ports.wanted or name == bridge or _is_marked(row)
+        return (
+            bridge in self._bridges.wanted
+            and not known
+            and CAPTURE_MARK not in (row.get("external_ids") or {})
+        )
 
     # -- reading ---------------------------------------------------------------------------------
 

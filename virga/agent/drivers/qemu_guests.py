@@ -488,6 +488,9 @@ class QemuGuests:
         self.homes.of(instance_id).remove()
         log.info("instance removed", instance_id=instance_id)
 
+    def living(self) -> Mapping[str, str]:
+        return {key: f"QEMU process {pid}" for key, pid in running_machines(self.homes.root)}
+
     def trim_logs(self) -> None:
         for instance_id in self.homes.ids():
             self.homes.of(instance_id).trim_console()

@@ -137,11 +137,36 @@ class TargetsDriver:
     def check(self) -> Sequence[Difference]:
         try:
             there = {target.iqn.removeprefix(PREFIX): target for target in self._control.targets()}
-        except TgtError:
-            there = {}
+        except TgtError as error:
+            if self._wanted:
+                return [Difference(self.name, key, "missing", actual=str(error)) for key in self._wanted]
+            return []
         missing = [Difference(self.name, key, "missing") for key in self._wanted if key not in there]
-        extra = [Difference(self.name, key, "extra") for key in there if key not in self._wanted]
-        return [*missing, *extra]
+        extra = [
+            Difference(self.name, key, "extra" if target.iqn.startswith(PREFIX) else "foreign")
+            for key, target in there.items()
+            if key not in self._wanted
+        ]
+        differs = [
+            Difference(self.name, key, "differs", *fault)
+            for key, export in self._wanted.items()
+            if key in there and (fault := self._fault(key, export, there[key]))
+        ]
+        return [*missing, *extra, *differs]
+
+    def _fault(self, key: str, export: Export, target: ActualTarget) -> tuple[str, str] | None:
+        """What is wanted and what is, when a target serves something else, or to somebody else."""
+        path, disk_format = resolve(export.record)
+        backing = str(path if disk_format == "raw" else self._options.run_directory / f"volume-{key}")
+        if target.backing != backing:
+            return backing, target.backing or "nothing"
+        if target.accounts != (export.user,):
+            return f"account {export.user}", f"accounts {', '.join(target.accounts) or 'none'}"
+        if disk_format != "raw":
+            pid_file = self._options.run_directory / f"volume-{key}.pid"
+            if not _lives(pid_file, str(pid_file)):
+                return "a storage daemon", "none"
+        return None
 
     def end(self) -> None:
         """Withdraw everything and end the daemon. Idempotent."""

@@ -145,3 +145,22 @@ def _foreign(chain: str, saved: SavedTable) -> tuple[list[str], list[str]]:
         else:
             (after if seen_ours else before).append(f"{rule.counters} {rule.text}")
     return before, after
+
+
+def strangers(saved: dict[str, SavedTable], namespace: str) -> list[tuple[str, str]]:
+    """Table and rule of what somebody else put into a namespace of ours; on the host itself others may have rules.
+
+    A policy that drops is a stranger's as well: ours are all ACCEPT.
+    """
+    if not namespace:
+        return []
+    rules = [
+        (name, rule.text) for name, table in saved.items() for rule in table.rules if not is_ours(rule.text)
+    ]
+    policies = [
+        (name, f"-P {chain} DROP")
+        for name, table in saved.items()
+        for chain, policy in table.chains.items()
+        if policy.startswith("DROP")
+    ]
+    return [*rules, *policies]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,6 +101,9 @@ class FakeGuests:
 
     def trim_logs(self) -> None:
         return
+
+    def living(self) -> Mapping[str, str]:
+        return {key: guest.state for key, guest in self.guests.items() if guest.state in ("on", "paused")}
 
     def images_in_use(self, instance_id: str) -> Collection[str]:
         return ()
