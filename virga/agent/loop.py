@@ -47,7 +47,14 @@ class _Check:
     """Drivers that are not asked."""
 
 
-_Event = State | _Wake | _Reconnected | _Stop | _Check
+@dataclass(frozen=True, slots=True)
+class _Resync:
+    """Read everything again now; answered after the round."""
+
+    answer: Callable[[], None]
+
+
+_Event = State | _Wake | _Reconnected | _Stop | _Check | _Resync
 
 
 def kind_of(item: AnyItem) -> str:
@@ -99,6 +106,7 @@ class Loop:
         self._removed: set[tuple[str, str]] = set()
         self._say_all_again = False
         self._checks: list[_Check] = []
+        self._resyncs: list[_Resync] = []
         self._complete = False
         self._synced = False
         self._stopped = False
@@ -136,6 +144,10 @@ class Loop:
         """Call ``answer`` with what ``check`` of all drivers says, but for those ``without`` names."""
         self._events.put(_Check(answer, without))
 
+    def ask_resync(self, answer: Callable[[], None]) -> None:
+        """Have all drivers read the world again and repair it; call ``answer`` after that round."""
+        self._events.put(_Resync(answer))
+
     # -- the loop's own thread -------------------------------------------------------------------
 
     def run(self) -> None:
@@ -155,6 +167,9 @@ class Loop:
             self._answer_checks()
             return False
         self._round()
+        resyncs, self._resyncs = self._resyncs, []
+        for resync in resyncs:
+            resync.answer()
         self._answer_checks()
         return True
 
@@ -184,6 +199,9 @@ class Loop:
         elif isinstance(event, _Check):
             self._checks.append(event)
             return False
+        elif isinstance(event, _Resync):
+            self._resyncs.append(event)
+            self._synced = False
         elif isinstance(event, _Stop):
             self._stopped = True
         return True

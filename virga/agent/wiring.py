@@ -43,6 +43,7 @@ from virga.agent.drivers.namespaces import NamespaceDriver
 from virga.agent.drivers.ovsdb import SwitchDriver
 from virga.agent.drivers.recheck import RecheckDriver
 from virga.agent.drivers.shapers import ShaperDriver
+from virga.agent.examine.calls import Examiner
 from virga.agent.feed import BusFeed, CallFailed, Connection, FileFeed
 from virga.agent.heartbeat import HeartbeatSender
 from virga.agent.instance_parts import instance_parts
@@ -147,6 +148,8 @@ class Agent:
         outlet.loop = self.loop
         outlet.registry.register("agent.check", CheckHost, self._check)
         TraceCalls(config, lambda: outlet.loop).register(outlet.registry)
+        self.examiner = Examiner(config, parts.census.largest_mtu)
+        self.examiner.register(outlet.registry, self.loop.ask_resync)
         self.calls = CallDispatcher(outlet.registry, outlet.send)
         self.heartbeat = HeartbeatSender(config, parts.census, outlet.send, lambda: outlet.resources())
         self.file_feed: FileFeed | None = None
@@ -157,6 +160,7 @@ class Agent:
         if "metadata" in self._config.roles and self._config.drivers != "fake":
             self.metadata = MetadataServer(metadata_socket(self._config), self.outlet.ask_metadata)
             self.metadata.start()
+        self.examiner.start()
         if self._config.state_file:
             file_feed = self.file_feed = FileFeed(Path(self._config.state_file))
             _thread("feed", lambda: file_feed.run(self.loop))

@@ -1,4 +1,4 @@
-"""The URLs of the explainer, and who may."""
+"""The URLs under ``/v1``, and who may: the explainer's here, those for operators in operator_routes.py."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from virga.api.request import Request
 from virga.api.routing import Route, ServiceApi
 from virga.contract.explain import Explanation
 from virga.settings import Settings
+from virga.trace import operator_routes
 from virga.trace.ends import Question
 from virga.trace.explain import HubLike, explain
 
@@ -98,7 +99,8 @@ def service(settings: Settings, hub: Callable[[], HubLike | None]) -> ServiceApi
         routes=[
             Route("POST", "/explain", explainer.create, "explain:create"),
             Route("GET", "/explain", explainer.list, "explain:get"),
+            *operator_routes.ROUTES,
         ],
         envelope=envelope,
-        policies=POLICIES,
+        policies=POLICIES | operator_routes.POLICIES,
     )

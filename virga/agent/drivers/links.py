@@ -138,6 +138,8 @@ class LinkDriver:
         self._interfaces = interfaces or KernelInterfaces()
         self._wishes: Wishes[Link] = Wishes(self.name)
         self._actual: dict[str, ActualLink] = {}
+        self._broken_inside: dict[str, str] = {}
+        """Pairs whose inner end ``check`` saw broken: they are made again."""
         self._made: dict[str, Link] = {}
         """What devices were made as: the inner end of a pair is not read back."""
 
@@ -172,7 +174,9 @@ class LinkDriver:
         """Reads only: all devices of the host; what differs from the wish becomes stale."""
         self._actual = self._read()
         self._made = {name: link for name, link in self._made.items() if name in self._actual}
-        self._wishes.mark_stale(n for n in self._wishes.wanted if not self._fits(n))
+        self._wishes.mark_stale(
+            n for n in self._wishes.wanted if not self._fits(n) or n in self._broken_inside
+        )
 
     def apply(self) -> Sequence[Failure]:
         """Idempotent: pairs and taps first, then the bridges that take them in. Mark: the name."""
@@ -231,7 +235,7 @@ class LinkDriver:
             if isinstance(wanted, Veth) and wanted.peer_namespace and name in actual
             if not wanted.peer_namespace.startswith("instance-")
         }
-        faults = inner_faults(self._run, ends)
+        faults = self._broken_inside = inner_faults(self._run, ends)
         return [
             Difference(self.name, name, "differs", str(ends[name]), fault) for name, fault in faults.items()
         ]
@@ -271,11 +275,15 @@ class LinkDriver:
 
     def _realise(self, name: str, wanted: Link) -> None:
         made = self._made.get(name, wanted)
-        if self._fits(name) and made == wanted:
+        broken = self._broken_inside.pop(name, "")
+        if self._fits(name) and made == wanted and not broken:
             self._made[name] = wanted
             return
         actual = self._actual.pop(name, None)
-        if actual is not None and not (_can_be_changed(wanted, actual) and _is_like(wanted, made)):
+        keeps = (
+            actual is not None and _can_be_changed(wanted, actual) and _is_like(wanted, made) and not broken
+        )
+        if actual is not None and not keeps:
             self._run(["ip", "link", "del", "dev", name], check=False)
             actual = None
         if isinstance(wanted, Veth):

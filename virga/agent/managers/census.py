@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from virga.contract.items import AnyItem, DhcpNetwork, Router
+from virga.contract.items import AnyItem, DhcpNetwork, Network, Router
 from virga.contract.messages import Report
 
 
@@ -44,6 +44,11 @@ class CensusManager:
         """Subnets served by DHCP here."""
         networks = [n for n in list(self._items["dhcp_network"].values()) if isinstance(n, DhcpNetwork)]
         return sum(len([s for s in network.subnets if s.enable_dhcp]) for network in networks)
+
+    def largest_mtu(self) -> int:
+        """Of the networks here; 0 without any."""
+        networks = [n for n in list(self._items["network"].values()) if isinstance(n, Network)]
+        return max((network.mtu for network in networks if network.physical_network), default=0)
 
     def router_ports(self) -> tuple[int, int]:
         """Gateways and interfaces of the routers here."""
