@@ -9,7 +9,7 @@ import msgspec
 Level = Literal["problem", "note"]
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is not as it must be (``problem``), or that is worth knowing (``note``)."""
 
     check: str
@@ -38,7 +38,7 @@ class Neighbour(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str = ""
 
 
-class Diagnosis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """The whole answer. ``fixed`` is what was found and, asked to, mended."""
 
     hosts: list[str]

@@ -40,6 +40,8 @@ from virga.trace.doctor_hosts import KnownHost
 
 T = TypeVar("T")
 CALL_S = 90.0
+FIRST_CALL_S = 10.0
+"""Looking at itself takes an agent no time."""
 QUIET_CALL_S = 3.0
 """For a host that was not heard of lately: the answer is not worth waiting for."""
 MOST_ROUNDS = 20
@@ -125,7 +127,7 @@ def _rows(tx: Tx, settings: Any) -> Rows:
 
 async def _visit(ctx: AsyncContext, ward: Ward, rows: Rows) -> None:
     """Ask one agent all that it can say by itself."""
-    limit = QUIET_CALL_S if ward.known.is_quiet(rows.now) else CALL_S
+    limit = QUIET_CALL_S if ward.known.is_quiet(rows.now) else FIRST_CALL_S
     host = ward.known.name
     try:
         ward.examination = await _ask(ctx, host, "agent.examine", ExamineHost(), HostExamination, limit)
@@ -201,7 +203,7 @@ def _of_ward(ward: Ward, rows: Rows) -> list[Finding]:
         found += doctor_hosts.clock_skew(host, ward.skew)
     if ward.pool is not None and ward.pool_rows is not None:
         pool = ward.pool
-        found += doctor_database.pool_findings(host, pool.volumes, pool.snapshots, ward.pool_rows)
+        found += doctor_database.pool_findings(host, pool, ward.pool_rows)
     return found
 
 

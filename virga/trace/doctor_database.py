@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.engine import Row
 
+from virga.contract.calls import PoolFacts
 from virga.contract.doctor import Finding
 from virga.db.tx import Tx
 from virga.services.block_storage.models import volume, volume_attachment, volume_snapshot
@@ -280,7 +281,34 @@ def volumes(tx: Tx) -> Checked:
     return Checked(found, len(rows) + len(attachments))
 
 
-CHECKS: tuple[Callable[[Tx], Checked], ...] = (segments, addresses, macs, ports, layer3, claims, volumes)
+def servers(tx: Tx) -> Checked:
+    """Servers that could not be built, or were broken by what was done to them."""
+    rows = tx.all(select(server).where(server.c.deleted.is_(False)))
+    found = [
+        Finding(
+            check="instances",
+            level="note",
+            host=row.host or "",
+            subject=row.id,
+            sentence=f"Server {row.name} ({row.id}) is in error: {(row.fault or {}).get('message', 'no reason given')}",
+            mend=f"openstack server show {row.id}; virga logs {row.id}",
+        )
+        for row in rows
+        if row.vm_state == "error"
+    ]
+    return Checked(found, len(rows))
+
+
+CHECKS: tuple[Callable[[Tx], Checked], ...] = (
+    segments,
+    addresses,
+    macs,
+    ports,
+    layer3,
+    claims,
+    volumes,
+    servers,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,11 +320,20 @@ class PoolRows:
     moving: frozenset[str]
 
 
-def pool_findings(host: str, there: Sequence[str], snapshots: Sequence[str], rows: PoolRows) -> list[Finding]:
-    """Files of the pool without a row, and rows without a file."""
-    found = []
-    for kind, actual, wanted in (("volume", there, rows.volumes), ("snapshot", snapshots, rows.snapshots)):
-        for key in sorted(set(actual) - wanted - rows.moving):
+def pool_findings(host: str, pool: PoolFacts, rows: PoolRows) -> list[Finding]:
+    """What is in the pool without a row, rows without what they mean, and what is wrong inside of it."""
+    found = [
+        Finding(
+            check="targets", host=host, subject="pool", kind="differs", sentence=f"Pool of {host}: {problem}"
+        )
+        for problem in pool.problems
+    ]
+    known = rows.moving | set(pool.unmanaged)
+    for kind, actual, wanted in (
+        ("volume", pool.volumes, rows.volumes),
+        ("snapshot", pool.snapshots, rows.snapshots),
+    ):
+        for key in sorted(set(actual) - wanted - known):
             text = f"The pool of {host} holds {kind} {key}, of which there is no row."
             found.append(Finding(check="orphans", host=host, subject=key, kind="extra", sentence=text))
         for key in sorted(wanted - set(actual) - rows.moving):

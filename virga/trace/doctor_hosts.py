@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ CHECKS = {
     "bridge rules": ("rules", "iptables -S"),
     "ovsdb": ("ports", "ovs-vsctl show"),
     "flows": ("flows", "ovs-ofctl dump-flows"),
-    "addresses": ("addresses", "ip netns exec NAMESPACE ip addr; ip route; sysctl -a"),
+    "addresses": ("addresses", "ip netns exec NAMESPACE ip addr"),
     "iptables": ("rules", "ip netns exec NAMESPACE iptables-save"),
     "dnsmasq": ("dhcp", "ps aux | grep dnsmasq"),
     "radvd": ("advertisements", "ps aux | grep radvd"),
@@ -152,6 +153,9 @@ def _finding(host: str, each: HostDifference, names: Mapping[str, str]) -> Findi
         check = "orphans"
     name = next((f" ({names[key]})" for key in names if key and key in each.key), "")
     sentence = f"{each.driver}: {each.key or host}{name} {SENTENCES.get(each.kind, each.kind)}."
+    look = look.replace("NAMESPACE", re.split("[/ ]", each.key)[0])
+    if each.driver == "flows":
+        look += f" {each.key.split(' ')[0]}"
     mend = f"virga doctor {host} --fix" if each.kind in FIXABLE else f"virga host exec {host} -- {look}"
     return Finding(
         check=check,

@@ -125,14 +125,12 @@ def verdicts(
         large = (each.source, each.target, each.vlan, True) in heard
         if small and large:
             continue
-        what = f"VLAN {each.vlan}" if each.vlan else "untagged frames"
-        name = names.get((each.physical_network, each.vlan), "")
+        what = f"frames of VLAN {each.vlan}" if each.vlan else "untagged frames"
+        network = names.get((each.physical_network, each.vlan), "")
         way = f"from {each.source} to {each.target} by {each.nic}"
-        text = (
-            f"{what} of {each.physical_network} ({name}) do not pass {way}: allow it on the trunk."
-            if not small
-            else f"Small frames of {what} pass {way}, large ones do not: the MTU on the way is too small."
-        )
+        text = f"Small {what} pass {way}, large ones do not: the MTU on the way is too small."
+        if not small:
+            text = f"No {what} of {each.physical_network} ({network}) pass {way}: allow it on the trunk."
         found.append(
             Finding(
                 check="trunk",

@@ -54,7 +54,7 @@ def nearly_full(host: str, gauges: Sequence[Gauge]) -> list[Finding]:
             host,
             gauge.subject,
             f"{gauge.subject}: {gauge.used} of at most {gauge.limit}; {gauge.consequence}.",
-            "ulimit -a; cat /proc/sys/kernel/pid_max",
+            "ps -eLf",
         )
         for gauge in gauges
         if gauge.limit and gauge.used >= FULL * gauge.limit
@@ -93,4 +93,10 @@ def _number(path: Path) -> int:
 
 
 def _finding(host: str, subject: str, sentence: str, mend: str) -> Finding:
-    return Finding(check="capacity", host=host, subject=subject, sentence=sentence, mend=mend)
+    return Finding(
+        check="capacity",
+        host=host,
+        subject=subject,
+        sentence=sentence,
+        mend=f"virga host exec {host} -- {mend}",
+    )

@@ -97,4 +97,11 @@ def _listens(path: Path) -> bool:
 
 
 def _finding(host: str, subject: str, sentence: str, kind: str, mend: str) -> Finding:
-    return Finding(check="interfaces", host=host, subject=subject, sentence=sentence, kind=kind, mend=mend)
+    return Finding(
+        check="interfaces",
+        host=host,
+        subject=subject,
+        sentence=sentence,
+        kind=kind,
+        mend=f"virga host exec {host} -- {mend}",
+    )
