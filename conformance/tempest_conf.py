@@ -197,6 +197,8 @@ def _network(admin: Admin) -> Sections:
             "l3_agent_mode": "legacy",
             "default_image_is_advanced": False,
             "create_shared_resources": True,
+            "dns_domain": "openstacklocal",
+            "snat_rules_apply_to_nested_networks": True,
         },
     }
 

@@ -74,16 +74,21 @@ class Collection:
         if resource.delete is not None:
             found.append(Route("DELETE", one, self.delete, AUTHENTICATED, status=204))
         if resource.has_tags:
-            found += [
-                Route("GET", one + "/tags", self.tags_index, AUTHENTICATED),
-                Route("POST", one + "/tags", self.tags_add, AUTHENTICATED, status=201),
-                Route("PUT", one + "/tags", self.tags_replace, AUTHENTICATED),
-                Route("DELETE", one + "/tags", self.tags_clear, AUTHENTICATED, status=204),
-                Route("GET", one + "/tags/{tag}", self.tag_show, AUTHENTICATED, status=204),
-                Route("PUT", one + "/tags/{tag}", self.tag_add, AUTHENTICATED, status=201),
-                Route("DELETE", one + "/tags/{tag}", self.tag_delete, AUTHENTICATED, status=204),
-            ]
+            found += self.tag_routes(url)
         return found
+
+    def tag_routes(self, url: str) -> list[Route]:
+        """Tags of the objects of ``url``, which need not be where the objects themselves are."""
+        one = url + "/{id}"
+        return [
+            Route("GET", one + "/tags", self.tags_index, AUTHENTICATED),
+            Route("POST", one + "/tags", self.tags_add, AUTHENTICATED, status=201),
+            Route("PUT", one + "/tags", self.tags_replace, AUTHENTICATED),
+            Route("DELETE", one + "/tags", self.tags_clear, AUTHENTICATED, status=204),
+            Route("GET", one + "/tags/{tag}", self.tag_show, AUTHENTICATED, status=204),
+            Route("PUT", one + "/tags/{tag}", self.tag_add, AUTHENTICATED, status=201),
+            Route("DELETE", one + "/tags/{tag}", self.tag_delete, AUTHENTICATED, status=204),
+        ]
 
     # --- the five verbs
 

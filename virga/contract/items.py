@@ -207,6 +207,8 @@ class Router(Item, frozen=True, kw_only=True, tag="router"):
     enable_snat: bool = True
     gateway: RouterPort | None = None
     extra_gateways: list[RouterPort] = []
+    default_route_ecmp: bool = False
+    """Default routes go by all gateways; else by the first."""
     interfaces: list[RouterPort] = []
     routes: list[HostRoute] = []
 

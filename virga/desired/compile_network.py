@@ -223,7 +223,7 @@ def dhcp_network(
             for s in sorted(subnets, key=lambda s: s.id)
         ],
         mtu=net.mtu,
-        dns_domain=(net.dns_domain or dns_domain).strip("."),
+        dns_domain=dns_domain.strip("."),
         lease_seconds=lease_seconds,
     )
 
@@ -280,6 +280,7 @@ def router(
         admin_state_up=fact.admin_state_up,
         enable_snat=fact.enable_snat,
         gateway=next((made(p) for p in gateways if p.id == fact.gw_port_id), None),
+        default_route_ecmp=fact.default_route_ecmp,
         extra_gateways=[made(p) for p in gateways if p.id != fact.gw_port_id],
         interfaces=[made(p) for p in ordered if p.is_router_interface],
         routes=[HostRoute(destination, nexthop) for destination, nexthop in fact.routes],

@@ -141,6 +141,7 @@ class RouterFact:
     admin_state_up: bool
     enable_snat: bool
     gw_port_id: str | None
+    default_route_ecmp: bool
     routes: tuple[tuple[str, str], ...]
     host: str
 
@@ -339,6 +340,7 @@ def routers(tx: Tx, only: Ids = None) -> Iterable[RouterFact]:
             row.admin_state_up,
             row.enable_snat,
             row.gw_port_id,
+            row.enable_default_route_ecmp,
             tuple((r["destination"], r["nexthop"]) for r in row.routes),
             row.host,
         )

@@ -99,7 +99,10 @@ def _routes(view: RouterView) -> frozenset[Route]:
     routes: dict[str, Route] = {}
     for port in view.gateways:
         for route in _gateway_routes(port):
-            routes.setdefault(route.destination, route)
+            held = routes.setdefault(route.destination, route)
+            if view.router.default_route_ecmp and held.nexthops and route.nexthops and not held.device:
+                several = dict.fromkeys((*held.nexthops, *route.nexthops))
+                routes[route.destination] = Route(route.destination, tuple(several))
     hops: dict[str, list[str]] = {}
     for extra in view.router.routes:
         hops.setdefault(str(ip_network(extra.destination, strict=False)), []).append(extra.nexthop)

@@ -106,7 +106,6 @@ GATEWAY = or_none(
             "network_id": uuid,
             "enable_snat": boolean,
             "external_fixed_ips": none_to([], fixed_ips),
-            "qos_policy_id": or_none(uuid),
         },
         closed=True,
     )
@@ -118,6 +117,9 @@ ROUTER = (
     ADMIN_STATE,
     STATUS,
     both("external_gateway_info", GATEWAY, default=None),
+    Attribute("external_gateways"),
+    both("enable_default_route_ecmp", or_none(boolean)),
+    both("enable_default_route_bfd", or_none(boolean)),
     Attribute("routes", none_to([], routes), put=True),
     once("availability_zone_hints", list_of(text()), default=[]),
     Attribute("availability_zones"),

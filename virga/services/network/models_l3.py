@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
 
 from virga.db.metadata import Json, metadata
 from virga.services.network.models import named, project, references, standard, uuid_key
@@ -90,6 +101,7 @@ router = Table(
     Column("status_reason", Text, nullable=False, server_default=""),
     Column("enable_snat", Boolean, nullable=False),
     references("gw_port_id", "port", cascade=False, nullable=True, unique=True),
+    Column("enable_default_route_ecmp", Boolean, nullable=False, server_default=false()),
     Column("routes", Json, nullable=False),
     Column("availability_zone_hints", Json, nullable=False),
     Column("host", String(255), nullable=False, index=True),

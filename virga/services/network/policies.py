@@ -165,6 +165,12 @@ ROUTER = {
             "remove_external_gateways",
         )
     },
+    **_admin_parts("router", "create update", "enable_default_route_ecmp", "enable_default_route_bfd"),
+    **{
+        f"{action}_external_gateways:external_gateways:{part}": ADMIN
+        for action in ("add", "update")
+        for part in ("enable_snat", "external_fixed_ips")
+    },
     **_crud("floatingip"),
     "create_floatingip:floating_ip_address": ADMIN,
     "get_floatingip_pool": ADMIN_OR_READER,

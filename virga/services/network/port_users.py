@@ -9,6 +9,7 @@ from virga.db.tx import Tx
 from virga.services.network import faults, ipam
 from virga.services.network.models import port
 from virga.services.network.models_l3 import floating_ip, port_forwarding, router, sub_port, trunk
+from virga.services.network.router_gateways import next_after
 
 PortInUseAsTrunkParent = faults.refusal(
     "PortInUseAsTrunkParent", 409, "Port {port_id} is currently a parent port for trunk {trunk_id}."
@@ -59,7 +60,8 @@ def release(tx: Tx, context: Context, port_id: str) -> None:
         tx.touch("port_forwarding", row.id)
     gone = tx.first(select(router.c.id).where(router.c.gw_port_id == port_id))
     if gone is not None:
-        tx.execute(update(router).where(router.c.id == gone.id).values(gw_port_id=None))
+        following = next_after(tx, gone.id, port_id)
+        tx.execute(update(router).where(router.c.id == gone.id).values(gw_port_id=following))
         tx.touch("router", gone.id)
 
 

@@ -143,7 +143,8 @@ def update(tx: Tx, context: Context, current: Values, changes: Values) -> None:
     if wanted == current["target_tenant"]:
         return
     if wanted != "*":
-        _refuse_if_used(tx, current, but=wanted)
+        # Of a QoS policy even the one project that uses it cannot be made the only one that may.
+        _refuse_if_used(tx, current, but=None if current["object_type"] == "qos_policy" else wanted)
     table = rbac_policy
     tx.execute(sql_update(table).where(table.c.id == current["id"]).values(target_project=wanted))
 

@@ -19,7 +19,7 @@ from virga.services.network import binding, faults, ipam, router_gateway
 from virga.services.network import port as ports
 from virga.services.network.attributes_l3 import ROUTER
 from virga.services.network.models import ip_allocation, port, subnet, tag
-from virga.services.network.models_l3 import router, router_interface
+from virga.services.network.models_l3 import floating_ip, router, router_interface
 from virga.services.network.standard import add_tags, by_ids, fresh, tags_of, time
 
 MAX_ROUTES = 30
@@ -32,7 +32,11 @@ RoutesExhausted = faults.refusal(
     "Unable to complete operation for {id}. The number of routes exceeds the maximum {quota}.",
 )
 
-_GATEWAYS = select(port.c.id, port.c.network_id, port.c.device_id).where(within(port.c.id))
+_GATEWAYS = (
+    select(port.c.id, port.c.network_id, port.c.device_id)
+    .where(within(port.c.device_id), port.c.device_owner == router_gateway.OWNER)
+    .order_by(port.c.created_at, port.c.id)
+)
 _FIXED = (
     select(ip_allocation)
     .where(within(ip_allocation.c.port_id))
@@ -42,11 +46,7 @@ _FIXED = (
 
 def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
     tags = tags_of(tx, [row.id for row in rows])
-    gateway_ids = [row.gw_port_id for row in rows if row.gw_port_id]
-    networks = {row.id: row.network_id for row in by_ids(tx, _GATEWAYS, gateway_ids)}
-    fixed: dict[str, list[Values]] = {}
-    for row in by_ids(tx, _FIXED, gateway_ids):
-        fixed.setdefault(row.port_id, []).append({"subnet_id": row.subnet_id, "ip_address": row.ip_address})
+    gateways = _gateways(tx, rows)
     return [
         {
             "id": row.id,
@@ -55,13 +55,10 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
             "project_id": row.project_id,
             "admin_state_up": row.admin_state_up,
             "status": row.status,
-            "external_gateway_info": {
-                "network_id": networks[row.gw_port_id],
-                "external_fixed_ips": fixed.get(row.gw_port_id, []),
-                "enable_snat": row.enable_snat,
-            }
-            if row.gw_port_id in networks
-            else None,
+            "external_gateway_info": next(iter(gateways.get(row.id, ())), None),
+            "external_gateways": gateways.get(row.id, []),
+            "enable_default_route_ecmp": row.enable_default_route_ecmp,
+            "enable_default_route_bfd": False,
             "description": row.description,
             "availability_zones": ["nova"] if row.host else [],
             "availability_zone_hints": row.availability_zone_hints,
@@ -75,6 +72,24 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
         }
         for row in rows
     ]
+
+
+def _gateways(tx: Tx, rows: Sequence[Row[Any]]) -> dict[str, list[Values]]:
+    """By router, all its ways out, the first first."""
+    found = by_ids(tx, _GATEWAYS, [row.id for row in rows if row.gw_port_id])
+    fixed: dict[str, list[Values]] = {}
+    for one in by_ids(tx, _FIXED, [row.id for row in found]):
+        fixed.setdefault(one.port_id, []).append({"subnet_id": one.subnet_id, "ip_address": one.ip_address})
+    routers = {row.id: row for row in rows}
+    result: dict[str, list[Values]] = {}
+    for gateway in sorted(found, key=lambda row: row.id != routers[row.device_id].gw_port_id):
+        shown = {
+            "network_id": gateway.network_id,
+            "external_fixed_ips": fixed.get(gateway.id, []),
+            "enable_snat": routers[gateway.device_id].enable_snat,
+        }
+        result.setdefault(gateway.device_id, []).append(shown)
+    return result
 
 
 def create(tx: Tx, context: Context, values: Values) -> str:
@@ -92,6 +107,7 @@ def create(tx: Tx, context: Context, values: Values) -> str:
             gw_port_id=None,
             routes=[],
             availability_zone_hints=values["availability_zone_hints"],
+            enable_default_route_ecmp=bool(values["enable_default_route_ecmp"]),
             host=_schedule(tx, context) or "",
             **fresh(tx, 1),
         )
@@ -107,6 +123,10 @@ def _refuse_kinds(values: Values) -> None:
     for name in ("distributed", "ha"):
         if values.get(name) not in (UNSET, None, False):
             raise faults.BadRequest(resource="router", reason=f"{name} routers are not offered by this cloud")
+    if values.get("enable_default_route_bfd"):
+        raise faults.BadRequest(
+            resource="router", reason="BFD on default routes is not offered by this cloud"
+        )
 
 
 def _schedule(tx: Tx, context: Context) -> str | None:
@@ -127,6 +147,12 @@ def schedule_waiting(tx: Tx, context: Context) -> None:
 def move(tx: Tx, context: Context, router_id: str, host: str) -> None:
     """Carry the router, and bind its ports, on another host; none when ``host`` is empty."""
     tx.execute(sql_update(router).where(router.c.id == router_id).values(host=host))
+    # Until the new host says otherwise, nothing leads through it.
+    tx.execute(
+        sql_update(floating_ip)
+        .where(floating_ip.c.router_id == router_id, floating_ip.c.status != "DOWN")
+        .values(status="DOWN", status_reason="", revision_number=floating_ip.c.revision_number + 1)
+    )
     for row in tx.all(select(port).where(port.c.device_id == router_id)):
         if row.device_owner in (*ipam.ROUTER_OWNERS, "network:router_gateway"):
             columns = binding.bind(tx, context, row.network_id, host)
@@ -139,6 +165,8 @@ def update(tx: Tx, context: Context, current: Values, changes: Values) -> None:
     _refuse_kinds(changes)
     router_id = current["id"]
     columns = {k: v for k, v in changes.items() if k in ("name", "description", "admin_state_up")}
+    if changes.get("enable_default_route_ecmp") is not None:
+        columns["enable_default_route_ecmp"] = changes["enable_default_route_ecmp"]
     if "external_gateway_info" in changes:
         router_gateway.update_gateway(tx, context, router_id, changes["external_gateway_info"])
     if changes.get("routes", UNSET) is not UNSET:
@@ -155,7 +183,8 @@ def delete_router(tx: Tx, context: Context, current: Values) -> None:
     if attached:
         said = ", ".join(sorted(row.id for row in attached))
         raise RouterInUse(id=router_id, reason=f"has ports still attached: {said}")
-    router_gateway.clear_gateway(tx, router_id)
+    while router_gateway.row_of(tx, router_id).gw_port_id is not None:
+        router_gateway.clear_gateway(tx, router_id)
     for row in tx.all(
         select(port.c.id).where(
             port.c.device_id == router_id, port.c.device_owner == "network:router_gateway"

@@ -12,7 +12,7 @@ from virga.api.routing import AUTHENTICATED, Route
 from virga.api.validators import Invalid
 from virga.api.validators import routes as route_list
 from virga.db.tx import Tx
-from virga.services.network import faults, router, router_interface
+from virga.services.network import faults, router, router_gateways, router_interface
 
 Act = Callable[[Tx, Context, Values, Any], Any]
 
@@ -59,12 +59,25 @@ def _remove_routes(tx: Tx, context: Context, current: Values, body: Any) -> Any:
     return _shown(tx, context, current)
 
 
+def _gateways(verb: str, change: Act) -> Act:
+    def act(tx: Tx, context: Context, current: Values, body: Any) -> Any:
+        asked = router_gateways.wanted_of(body)
+        router_gateways.allow(tx, context, verb, current, asked)
+        change(tx, context, current, asked)
+        return _shown(tx, context, current)
+
+    return act
+
+
 def routes(make_context: MakeContext) -> list[Route]:
     acts: dict[str, Act] = {
         "add_router_interface": router_interface.add,
         "remove_router_interface": router_interface.remove,
         "add_extraroutes": _add_routes,
         "remove_extraroutes": _remove_routes,
+        "add_external_gateways": _gateways("add", router_gateways.add),
+        "update_external_gateways": _gateways("update", router_gateways.replace),
+        "remove_external_gateways": _gateways("remove", router_gateways.remove),
     }
     return [
         Route("PUT", f"/v2.0/routers/{{id}}/{name}", _act(make_context, name, act), AUTHENTICATED)

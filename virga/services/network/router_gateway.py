@@ -35,7 +35,18 @@ def row_of(tx: Tx, router_id: str) -> Row[Any]:
 
 
 def set_gateway(tx: Tx, context: Context, router_id: str, info: Values) -> None:
-    """Give the router its port outside."""
+    """Give the router its port outside: the first, if there will be several."""
+    values = {
+        "gw_port_id": make_port(tx, context, router_id, info),
+        "enable_snat": info.get("enable_snat", True),
+    }
+    tx.execute(update(router).where(router.c.id == router_id).values(**values))
+    bump(tx, router, router_id)
+    tx.touch("router", router_id)
+
+
+def make_port(tx: Tx, context: Context, router_id: str, info: Values, several: bool = False) -> str:
+    """A gateway port; with ``several`` also on a network where the router has one already."""
     if "network_id" not in info:
         raise faults.BadRequest(resource="router", reason="network_id is required in external_gateway_info")
     row = row_of(tx, router_id)
@@ -44,17 +55,13 @@ def set_gateway(tx: Tx, context: Context, router_id: str, info: Values) -> None:
         raise faults.BadRequest(resource="router", reason=f"Network {net.id} is not an external network")
     subnets = port_addresses.subnets_of(tx, net.id)
     for outside in subnets:
-        refuse_overlap(tx, router_id, outside)
+        refuse_overlap(tx, router_id, outside, several)
     wish = info.get("external_fixed_ips") or UNSET
     mac = ports.new_mac(tx, net.id)
     addresses = port_addresses.decide(tx, net.id, wish, OWNER, mac)
-    port_id = ports.create_internal(
+    return ports.create_internal(
         tx, context.elevated(), net.id, "", OWNER, router_id, addresses, host=row.host, mac_address=mac
     )
-    values = {"gw_port_id": port_id, "enable_snat": info.get("enable_snat", True)}
-    tx.execute(update(router).where(router.c.id == router_id).values(**values))
-    bump(tx, router, router_id)
-    tx.touch("router", router_id)
 
 
 def update_gateway(tx: Tx, context: Context, router_id: str, info: Values | None) -> None:
@@ -93,13 +100,17 @@ def clear_gateway(tx: Tx, router_id: str) -> None:
     row = row_of(tx, router_id)
     if row.gw_port_id is None:
         return
+    from virga.services.network.router_gateways import next_after
+
     net_id = tx.scalar(select(port.c.network_id).where(port.c.id == row.gw_port_id))
     needed = select(floating_ip.c.id).where(
         floating_ip.c.router_id == router_id, floating_ip.c.floating_network_id == net_id
     )
     if tx.first(needed.limit(1)) is not None:
         raise GatewayInUseByFloatingIp(router_id=router_id, net_id=net_id)
-    tx.execute(update(router).where(router.c.id == router_id).values(gw_port_id=None, enable_snat=True))
+    following = next_after(tx, router_id, row.gw_port_id)
+    snat = row.enable_snat if following else True
+    tx.execute(update(router).where(router.c.id == router_id).values(gw_port_id=following, enable_snat=snat))
     ports.remove(tx, row.gw_port_id)
     tx.touch("router", router_id)
 
@@ -114,11 +125,13 @@ def subnets_of_router(tx: Tx, router_id: str) -> Sequence[Row[Any]]:
     )
 
 
-def refuse_overlap(tx: Tx, router_id: str, wanted: Row[Any]) -> None:
+def refuse_overlap(tx: Tx, router_id: str, wanted: Row[Any], several: bool = False) -> None:
     """No two subnets of a router may share addresses."""
     here = ipaddress.ip_network(wanted.cidr)
     for other in subnets_of_router(tx, router_id):
         there = ipaddress.ip_network(other.cidr)
+        if other.id == wanted.id and several:
+            continue
         if other.id == wanted.id:
             raise faults.BadRequest(
                 resource="router", reason=f"Router already has a port on subnet {wanted.id}"

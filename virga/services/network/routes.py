@@ -109,7 +109,9 @@ def service(settings: Settings) -> ServiceApi:
         (segment.RANGE, "network_segment_ranges"),
     ):
         routes += Collection(resource, make_context, PREFIX, quota.check, path).routes()
-    routes += Collection(qos_policy.RESOURCE, make_context, f"{PREFIX}/qos", quota.check).routes()
+    policies = Collection(qos_policy.RESOURCE, make_context, f"{PREFIX}/qos", quota.check)
+    # Neutron has the tags of policies beside ``qos``, not below it.
+    routes += policies.routes() + policies.tag_routes(f"{PREFIX}/policies")
     for more in (
         router_actions.routes,
         subnetpool.actions,
