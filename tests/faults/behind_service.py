@@ -118,7 +118,7 @@ def duplicate(world: World) -> Iterator[None]:
     )
 
 
-on_host("machine stopped as a process", "GUEST_SILENT", "web vm icmp", "host1", "kill -STOP {world.qemu}",
+on_host("machine stopped as a process", "INSTANCE_DOWN", "web vm icmp", "host1", "kill -STOP {world.qemu}",
         "kill -CONT {world.qemu}")  # fmt: skip
 
 

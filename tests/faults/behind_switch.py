@@ -39,7 +39,7 @@ flows_lost("ingress rules of a host deleted", "DRIFT", "web db icmp", "host2", "
 flows_lost(
     "conntrack of arriving packets deleted", "DRIFT", "web far tcp/22", "host2", "table=81,ip,ct_state=-trk"
 )
-flows_lost("ARP to guests deleted", "DRIFT", "solo other tcp/22", "host2", "table=81,arp")
+flows_lost("ARP to guests deleted", "DRIFT", "other solo tcp/22", "host2", "table=81,arp")
 flows_lost("segmentation id not translated on br-int", "DRIFT", "web far icmp", "host2",
            "table=0,dl_vlan={blue.segment}")  # fmt: skip
 flows_lost("tag not translated on br-eth1", "DRIFT", "far web icmp", "host2",

@@ -1,8 +1,8 @@
 """A switch made of Python: walks a packet through compiled flows and says every flow it met.
 
 Understands exactly the matches and actions that this package compiles, conjunctions and connection
-tracking included. It is the model that tests ask who reaches whom, and that the explainer compares
-with what a real switch counted.
+tracking included; a lenient one passes over the actions of others. It is the model that tests ask who
+reaches whom, and that the explainer compares with what a real switch counted.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from virga.sdn.flow import Flow
-from virga.sdn.match import Matcher, Packet, matcher
+from virga.sdn.match import Matcher, Packet, matcher, number
 from virga.sdn.tables import CLASSIFIER
 
 MAX_STEPS = 200
-_SET = re.compile(r"set_field:(\w+)->(\w+)")
+_SET = re.compile(r"set_field:([\w:.]+)->(\w+)")
+_NAMES = {"eth_src": "dl_src", "eth_dst": "dl_dst", "ip_src": "nw_src", "ip_dst": "nw_dst"}
+"""Fields that are set by another name than they are matched by."""
 _CONJUNCTION = re.compile(r"conjunction\((\d+),(\d+)/(\d+)\)")
 
 
@@ -91,6 +93,9 @@ class Walk:
     steps: list[Step] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
 
+    puzzles: list[str] = field(default_factory=list)
+    """Actions that were not understood and passed over."""
+
     @property
     def reached(self) -> set[str]:
         return {delivery.port.name for delivery in self.deliveries}
@@ -134,8 +139,13 @@ class Switch:
     """Bridges with their flows and ports, and the connections that were seen."""
 
     def __init__(
-        self, flows: Mapping[str, Iterable[Flow]], ports: Mapping[str, Iterable[SwitchPort]]
+        self,
+        flows: Mapping[str, Iterable[Flow]],
+        ports: Mapping[str, Iterable[SwitchPort]],
+        *,
+        lenient: bool = False,
     ) -> None:
+        self._lenient = lenient
         self._tables: dict[str, dict[int, _Table]] = {}
         for bridge, of_bridge in flows.items():
             by_table: dict[int, list[Flow]] = {}
@@ -144,6 +154,11 @@ class Switch:
             self._tables[bridge] = {number: _Table(found) for number, found in by_table.items()}
         self._ports = {bridge: {port.number: port for port in found} for bridge, found in ports.items()}
         self.connections = ConnectionTable()
+
+    @property
+    def lenient(self) -> bool:
+        """Whether actions that others wrote, and that are not understood, are passed over."""
+        return self._lenient
 
     def port(self, name: str) -> tuple[str, SwitchPort]:
         """Where a port is. KeyError when there is none."""
@@ -206,6 +221,8 @@ class _Pipeline:
 
     def table(self, number: int) -> None:
         if len(self._walk.steps) >= MAX_STEPS:
+            if self._switch.lenient:
+                return
             raise RecursionError(
                 f"a packet met {MAX_STEPS} flows on {self._bridge}: the tables go in circles"
             )
@@ -217,6 +234,14 @@ class _Pipeline:
             self._act(action)
 
     def _act(self, action: str) -> None:
+        try:
+            self._understand(action)
+        except ValueError:
+            if not self._switch.lenient:
+                raise
+            self._walk.puzzles.append(action)
+
+    def _understand(self, action: str) -> None:
         packet = self._packet
         if action.startswith("resubmit(,"):
             self.table(int(action[10:-1]))
@@ -243,7 +268,8 @@ class _Pipeline:
         found = _SET.fullmatch(action)
         if found is None:
             raise ValueError(f"action {action} is not understood")
-        value, name = int(found[1], 0), found[2]
+        name = _NAMES.get(found[2], found[2])
+        value = number(name, found[1])
         if name == "vlan_vid":
             self._packet = self._packet.with_vlan(value & 0xFFF)
         else:

@@ -100,7 +100,7 @@ async def explain(
         _compare(case)
         if probe:
             await _probe(ctx, case)
-    finding = _with_guest_rules(case, judge(_facts(case)))
+    finding = _with_guest_rules(case, _as_service(case, judge(_facts(case))))
     said = await ctx.read(lambda tx: standing.named(tx, verdict(finding)))
     return await ctx.read(lambda tx: _answer(tx, case, said, time.monotonic() - began))
 
@@ -259,6 +259,8 @@ def _compare(case: Case) -> None:
             )
             passage, found = realised.judge_leg(whole, case.readings, step, packet)
             case.actual[number] = passage
+            detours = realised.detours(whole, case.readings, step, packet)
+            case.suspects += [replace(one, step=number) for one in detours]
             found = found or realised.judge_question(whole, case.readings, step)
             if found is not None:
                 case.certain.append(replace(found, step=number))
@@ -267,6 +269,16 @@ def _compare(case: Case) -> None:
     # Devices come before flows: a link that is down makes flows look wrong, never the other way round.
     case.certain[:0] = certain
     case.suspects += suspects
+
+
+def _as_service(case: Case, finding: Finding) -> Finding:
+    """A name server elsewhere that is not there at all is no name server."""
+    nobody = ("ARP_UNANSWERED", "OUTSIDE_SILENT", "CONNECTION_REFUSED", "PORT_UNBOUND")
+    if case.traffic.kind == "dns" and finding.code in nobody:
+        return replace(
+            finding, code="DNS_DOWN", sentence=f"The name server does not answer: {finding.sentence}"
+        )
+    return finding
 
 
 def _goes_outside(case: Case) -> bool:

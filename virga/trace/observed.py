@@ -129,7 +129,9 @@ def _unanswered(path: Path, plan: Plan, sightings: Sequence[Sighting]) -> Findin
     first = path.steps[0]
     if not isinstance(first, Leg) or not any(s.key == "question" for s in plan.shots):
         return None
-    _, answered = asked_and_answered(sightings, first.next_hop)
+    here = plan.waypoints[0]
+    watched = any(s.point == here.key for s in sightings)
+    _, answered = asked_and_answered(sightings, first.next_hop, here if watched else None)
     if answered:
         return None
     return Finding(

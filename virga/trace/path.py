@@ -109,7 +109,8 @@ def _from_end(walk: _Walk, end: End, flight: Flight) -> Flight:
         raise _Stopped(words.port_down(walk.world, end.port.key))
     hop = routing.next_hop_of_port(walk.world, end.port, flight.destination)
     if hop.address is None:
-        raise _Stopped(words.no_gateway_address(hop.subnet_id, flight.destination))
+        external = _is_external(walk.world, flight.destination) or _has_router(walk.world, network.key)
+        raise _Stopped(words.no_gateway_address(hop.subnet_id, flight.destination, external))
     return _over(walk, network, Spot(end.host, end.port), flight, hop.address)
 
 
@@ -129,6 +130,8 @@ def _over(walk: _Walk, network: Network, sender: Spot, flight: Flight, next_hop:
     receiver = _owner(walk.world, network, next_hop, _is_external(walk.world, flight.destination))
     if receiver.outside and sender.outside:
         raise _Stopped(words.nobody_at(walk.world, network.key, next_hop))
+    if receiver.outside and _is_inside(walk.ends_at, flight.destination):
+        raise _Stopped(words.leads_outside(_last_router(walk, sender), flight))
     if receiver.outside:
         receiver = Spot(sender.host)
     if sender.outside:
@@ -234,6 +237,22 @@ def _undone(flight: Flight, inside: Flight) -> str:
     if flight.source != inside.source:
         parts.append(f"source {flight.source} becomes {inside.source} again")
     return ", ".join(parts)
+
+
+def _is_inside(end: End, address: str) -> bool:
+    """The packet is for a port of an inner network, which the outside world does not know."""
+    return end.port is not None and any(f.ip_address == address for f in end.port.fixed_ips)
+
+
+def _last_router(walk: _Walk, sender: Spot) -> str:
+    return sender.port.device_id if sender.port is not None else ""
+
+
+def _has_router(world: World, network_id: str) -> bool:
+    return any(
+        fact.network_id == network_id and fact.device_owner.startswith("network:router_")
+        for fact in world.ports.values()
+    )
 
 
 def _is_external(world: World, address: str) -> bool:

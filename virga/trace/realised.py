@@ -62,7 +62,7 @@ def build(world: World, readings: Readings, network_ids: Sequence[str]) -> Reali
             flows.actual[bridge] = _understood(lines, flows.strange)
         flows.owners = {cookie_of(i.key.partition("/")[0]): _ref(i) for i in items}
         found.actual.switches[host] = Switch(
-            {b: f.values() for b, f in flows.actual.items()}, ports_of(reading, None)
+            {b: f.values() for b, f in flows.actual.items()}, ports_of(reading, None), lenient=True
         )
         found.meant.switches[host] = Switch(
             {b: f.values() for b, f in flows.meant.items()}, ports_of(reading, placement)
@@ -174,7 +174,7 @@ def judge_question(realised: Realised, readings: Readings, leg: Leg) -> Finding 
         meant = switching.pass_leg(realised.meant, leg, packet, backwards=backwards)
         actual = switching.pass_leg(realised.actual, leg, packet, backwards=backwards)
         if meant.arrived and not actual.arrived:
-            return _divergence(realised, readings, meant, actual)
+            return _unplugged(realised, readings, leg) or _divergence(realised, readings, meant, actual)
     return None
 
 
@@ -239,15 +239,43 @@ def _explain(flows: HostFlows, host: str, bridge: str, wanted: Flow, met: Flow |
         what = f"A flow{of} in table {wanted.table} of {bridge} does something else than is meant."
         evidence.append(f"there:  {flow_line(holds)}")
     elif met is not None and met.key != wanted.key and met.key not in flows.meant.get(bridge, {}):
-        what = f"A foreign flow in table {met.table} of {bridge} takes the packet."
-        evidence.append(f"there:  {flow_line(met)}")
-        ref = Ref(kind="flow", id=f"{bridge} table={met.table}", name=met.match, host=host)
-        removal = f"table={met.table},priority={met.priority}" + (f",{met.match}" if met.match else "")
-        mend = f"virga host exec {host} -- ovs-ofctl -O OpenFlow15 --strict del-flows {bridge} '{removal}'"
-        return Finding("DRIFT", what, ref, mend, evidence=tuple(evidence))
+        return _foreign(host, bridge, met, evidence)
     else:
         return _missing_parts(flows, host, bridge, wanted)
     return Finding("DRIFT", what, ref, f"virga doctor {host} --fix", evidence=tuple(evidence))
+
+
+def _foreign(host: str, bridge: str, met: Flow, evidence: Sequence[str] = ()) -> Finding:
+    removal = f"table={met.table},priority={met.priority}" + (f",{met.match}" if met.match else "")
+    return Finding(
+        "DRIFT",
+        f"A foreign flow in table {met.table} of {bridge} takes the packet.",
+        Ref(kind="flow", id=f"{bridge} table={met.table}", name=met.match, host=host),
+        f"virga host exec {host} -- ovs-ofctl -O OpenFlow15 --strict del-flows {bridge} '{removal}'",
+        evidence=(*evidence, f"there:  {flow_line(met)}"),
+    )
+
+
+def detours(realised: Realised, readings: Readings, leg: Leg, packet: Packet) -> list[Finding]:
+    """Of a packet that arrives by other flows than is meant: they may do more than the simulation knows."""
+    actual = switching.pass_leg(realised.actual, leg, packet)
+    meant = switching.pass_leg(realised.meant, leg, packet)
+    if not actual.arrived or not meant.arrived:
+        return []
+    first = _divergence(realised, readings, meant, actual)
+    return [*([first] if first is not None else []), *_strangers(realised, actual)]
+
+
+def _strangers(realised: Realised, passage: Passage) -> list[Finding]:
+    """Flows that the packet meets and that are not meant."""
+    found = []
+    for host, walk in passage.walks:
+        flows = realised.hosts.get(host)
+        for step in walk.steps if flows is not None else ():
+            meant = flows.meant.get(step.bridge, {}) if flows is not None else {}
+            if step.flow.key not in meant:
+                found.append(_foreign(host, step.bridge, step.flow))
+    return found
 
 
 def _missing_parts(flows: HostFlows, host: str, bridge: str, wanted: Flow) -> Finding | None:

@@ -296,6 +296,14 @@ def _route(crossing: Crossing, onward: Leg | None, here: Inside) -> Iterator[Fin
             here.run(f"ip route del {found.line}"),
             evidence=(found.line,),
         )
+    elif found.destination == "default" and not any(n.startswith("default ") for n in crossing.notes):
+        yield Finding(
+            "NO_ROUTE",
+            f"The route to {destination} is missing in {here.space.name}; only the default one is left.",
+            Ref(kind="route", name=destination, host=here.host),
+            here.fix(),
+            evidence=(f"there: {found.line}", *(f"meant: {note}" for note in crossing.notes)),
+        )
     elif found.device != crossing.goes_out.device_name or not _same_hop(found.via, onward, destination):
         yield Finding(
             "DRIFT",

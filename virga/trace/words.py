@@ -86,9 +86,22 @@ def unassociated(floating_id: str, address: str) -> Finding:
     )
 
 
-def no_gateway_address(subnet_id: str, destination: str) -> Finding:
+def leads_outside(router_id: str, flight: Flight) -> Finding:
+    """A router sends by its default route what is for an inner network."""
+    where = flight.destination
     return Finding(
-        "NO_GATEWAY",
+        "NO_ROUTE",
+        f"The router has no route to {where} but its default one, which leads outside, where nobody knows {where}.",
+        router_ref(router_id),
+        f"openstack router add route --route destination={where}/{128 if flight.version == 6 else 32},gateway=ADDRESS"
+        f" {router_id}",
+    )
+
+
+def no_gateway_address(subnet_id: str, destination: str, external: bool) -> Finding:
+    """The guest has no way off its subnet. Not ``external``: there is no router it could lead to either."""
+    return Finding(
+        "NO_GATEWAY" if external else "NO_ROUTE",
         f"The subnet has no gateway address and no host route to {destination}.",
         Ref(kind="subnet", id=subnet_id),
         f"openstack subnet set --gateway ADDRESS {subnet_id}",
