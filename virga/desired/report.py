@@ -19,6 +19,7 @@ NETWORK_REPORTS: dict[str, TakeReport] = {
     "router": status.router,
     "floating_ip": status.floating_ip,
     "port_forwarding": status.port_forwarding,
+    "dhcp_network": status.dhcp_network,
 }
 
 
@@ -32,7 +33,7 @@ class ReportDesk:
                 self._handlers.setdefault(kind, []).append(handler)
 
     def take(self, tx: Tx, host: str, reports: Sequence[Report]) -> None:
-        """All of them in one transaction. A kind that nobody wants is no error: dhcp_network, say."""
+        """All of them in one transaction. A kind that nobody wants is no error."""
         for report in reports:
             for handler in self._handlers.get(report.kind, ()):
                 handler(tx, host, report)

@@ -156,7 +156,7 @@ class FlowDriver:
         return found
 
     def _on_lost(self, bridge: str) -> None:
-        """From the watcher: the switch came back with empty tables."""
+        """From the watcher: the switch went, or came back with empty tables."""
         if bridge in self._sets:
             self._lost.add(bridge)
             self._wake()

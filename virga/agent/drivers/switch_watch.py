@@ -20,11 +20,11 @@ LONGEST_PAUSE_S = 0.2
 
 
 class SwitchWatch:
-    """Calls ``on_back`` whenever a connection was made: what was there before it may be gone."""
+    """Calls ``on_change`` whenever a connection was made, for what was there before may be gone, and when it ended."""
 
-    def __init__(self, path: Path, on_back: Callable[[], None]) -> None:
+    def __init__(self, path: Path, on_change: Callable[[], None]) -> None:
         self._path = path
-        self._on_back = on_back
+        self._on_change = on_change
         self._closed = threading.Event()
         self._socket: socket.socket | None = None
         threading.Thread(target=self._run, name=f"watch {path.stem}", daemon=True).start()
@@ -42,11 +42,18 @@ class SwitchWatch:
                     connection.connect(str(self._path))
                     self._socket = connection
                     connection.sendall(_HEADER.pack(_VERSION, _HELLO, _HEADER.size, 1))
-                    self._on_back()
+                    self._on_change()
                     pause = FIRST_PAUSE_S
-                    _listen(connection)
+                    self._until_it_ends(connection)
             except OSError:
                 pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    def _until_it_ends(self, connection: socket.socket) -> None:
+        try:
+            _listen(connection)
+        finally:
+            if not self._closed.is_set():
+                self._on_change()
 
 
 def _listen(connection: socket.socket) -> None:

@@ -69,6 +69,8 @@ class PortManager:
         self._switch = drivers.switch
         self._flows = drivers.flows
         self._shapers = drivers.shapers
+        self._gone = ""
+        """Why the switch does not answer, as far as reported."""
         self._shaped: dict[str, str] = {}
         """Port id -> device that is shaped for it."""
         self._ports: dict[str, Port] = {}
@@ -167,14 +169,25 @@ class PortManager:
 
     # -- its own -----------------------------------------------------------------------------------
 
+    def _look_at_switch(self) -> None:
+        """While the switch is away no port forwards, whatever was said of it before."""
+        gone = self._flows.owner_outcome(self.bridge, "base").reason
+        if bool(gone) != bool(self._gone):
+            self._unsettled.update(self._ports)
+        self._gone = gone
+
     def _notice(self) -> None:
         """What the drivers learnt since: flows refused or accepted."""
+        self._look_at_switch()
         for key in self._unsettled:
             if (key in self._dead) != self._is_refused(key):
                 self._stale.add(key)
 
     def _is_refused(self, key: str) -> bool:
         """Its flows, or the rules of its Linux bridge, cannot be had: it must not forward."""
+        if self._gone:
+            # Nothing is known of single flows, and nothing forwards.
+            return key in self._dead
         port = self._ports.get(key)
         if port is not None and port.plug == "hybrid" and self._hybrid().reason:
             return True

@@ -19,6 +19,7 @@ from virga.services.network.attributes_l3 import PORT_FORWARDING
 from virga.services.network.floating_ip import _port as visible_port
 from virga.services.network.models_l3 import floating_ip, port_forwarding
 from virga.services.network.standard import fresh
+from virga.services.network.status import FORWARDING_FAILED
 
 FipInUse = faults.refusal(
     "FipInUseByPortForwarding", 409, "Floating IP {id} in use by Port Forwarding resources."
@@ -187,6 +188,7 @@ def remove(floating_id: str, tx: Tx, context: Context, current: Values) -> None:
     tx.execute(delete(port_forwarding).where(port_forwarding.c.id == current["id"]))
     tx.touch("port_forwarding", current["id"])
     table = port_forwarding
+    _forget_failure(tx, floating_id, current["id"])
     if tx.first(select(table.c.id).where(table.c.floatingip_id == floating_id).limit(1)) is None:
         tx.execute(
             sql_update(floating_ip)
@@ -194,6 +196,16 @@ def remove(floating_id: str, tx: Tx, context: Context, current: Values) -> None:
             .values(router_id=None, status="DOWN", status_reason="")
         )
         tx.touch("floating_ip", floating_id)
+
+
+def _forget_failure(tx: Tx, floating_id: str, forwarding_id: str) -> None:
+    """What failed because of a forwarding that is gone has failed no more."""
+    failed = floating_ip.c.status_reason.startswith(f"{FORWARDING_FAILED}{forwarding_id}: ")
+    tx.execute(
+        sql_update(floating_ip)
+        .where(floating_ip.c.id == floating_id, failed)
+        .values(status="ACTIVE", status_reason="")
+    )
 
 
 def target(floating_id: str, tx: Tx, context: Context, item: Values) -> Values:

@@ -67,7 +67,8 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
         item["ip_allocation"] = "immediate"
         item["qos_network_policy_id"] = policies.get(item["network_id"])
         item["tags"] = tags.get(port_id, [])
-        del item["status_reason"]
+        if not item["status_reason"]:
+            del item["status_reason"]
         if port_id in trunks:
             item["trunk_details"] = trunks[port_id]
     return items

@@ -20,7 +20,7 @@ from virga.services.network import port as ports
 from virga.services.network.attributes_l3 import ROUTER
 from virga.services.network.models import ip_allocation, port, subnet, tag
 from virga.services.network.models_l3 import floating_ip, router, router_interface
-from virga.services.network.standard import add_tags, by_ids, fresh, tags_of, time
+from virga.services.network.standard import add_tags, by_ids, fresh, tags_of, time, why
 
 MAX_ROUTES = 30
 
@@ -69,6 +69,7 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
             "created_at": time(row.created_at),
             "updated_at": time(row.updated_at),
             "tags": tags.get(row.id, []),
+            **why(row),
         }
         for row in rows
     ]

@@ -65,6 +65,11 @@ def tags_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[str]]:
     return grouped(by_ids(tx, _TAGS, ids))
 
 
+def why(row: Row[Any]) -> Values:
+    """``status_reason``, when there is something to say about the status: what a host could not realise."""
+    return {"status_reason": row.status_reason} if row.status_reason else {}
+
+
 def add_tags(tx: Tx, resource_id: str, tags: Any) -> None:
     """Tags that came with a create."""
     if tags and tags is not UNSET:
