@@ -134,3 +134,24 @@ def test_a_refused_list_makes_no_default_group(cloud: RunningCloud) -> None:
         "security_group_rules": []
     }
     assert len(member.get("/network/v2.0/security-groups").json()["security_groups"]) == 1
+
+
+def test_a_subnet_takes_only_a_segment_of_its_network(cloud: RunningCloud) -> None:
+    admin, missing = cloud.admin(), str(uuid.uuid4())
+    nets = [
+        admin.post("/network/v2.0/networks", json={"network": {"name": a_name()}}).json()["network"]["id"]
+        for _ in range(2)
+    ]
+    segments = [
+        admin.get("/network/v2.0/segments", params={"network_id": net}).json()["segments"][0]["id"]
+        for net in nets
+    ]
+    new = {"network_id": nets[0], "ip_version": 4, "cidr": "10.31.0.0/24"}
+    assert (
+        admin.post("/network/v2.0/subnets", json={"subnet": {**new, "segment_id": missing}}).status_code
+        == 404
+    )
+    subnet = admin.post("/network/v2.0/subnets", json={"subnet": new}).json()["subnet"]["id"]
+    for segment, status in ((missing, 404), (segments[1], 400), (segments[0], 200), (segments[0], 200)):
+        answer = admin.put(f"/network/v2.0/subnets/{subnet}", json={"subnet": {"segment_id": segment}})
+        assert answer.status_code == status, answer.text

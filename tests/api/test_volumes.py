@@ -244,3 +244,17 @@ def test_a_namespace_server_is_told_that_it_has_no_disks(cloud: RunningCloud, me
     refused = member.post("/compute/v2.1/servers", json={"server": server}, headers=newest)
     assert refused.status_code == 400
     assert "has no disks" in refused.json()["badRequest"]["message"]
+
+
+def test_a_transfer_takes_the_place_of_one_left_over(cloud: RunningCloud) -> None:
+    admin = cloud.admin()
+    volume = made(admin)["id"]
+    found = []
+    for _ in range(2):
+        body = {"transfer": {"volume_id": volume}}
+        answer = admin.post("/volume/v3/os-volume-transfer", json=body)
+        assert answer.status_code == 202, answer.text
+        found.append(answer.json()["transfer"]["id"])
+        assert act(admin, volume, "os-reset_status", {"status": "available"}).status_code == 202
+    assert admin.get(f"/volume/v3/os-volume-transfer/{found[0]}").status_code == 404
+    assert admin.get(f"/volume/v3/os-volume-transfer/{found[1]}").status_code == 200

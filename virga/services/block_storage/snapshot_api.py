@@ -56,6 +56,12 @@ UPDATE = Body(
     )
 )
 RESET = Body(schema.wrapped("os-reset_status", obj({"status": schema.TEXT}, ["status"])))
+UPDATE_STATUS = Body(
+    schema.wrapped(
+        "os-update_snapshot_status",
+        obj({"status": schema.TEXT, "progress": {"type": ["string", "null"]}}, ["status"], extra=True),
+    )
+)
 STATUSES = (
     "available",
     "creating",
@@ -227,11 +233,9 @@ def reset_status(tx: Tx, req: Request, row: Snapshot) -> Any:
 
 
 def update_status(tx: Tx, req: Request, row: Snapshot) -> Any:
-    asked = (req.body or {}).get("os-update_snapshot_status") or {}
-    wanted, allowed = (
-        asked.get("status"),
-        {"creating": ("creating", "available", "error"), "deleting": ("deleting", "error_deleting")},
-    )
+    asked = UPDATE_STATUS.check(req)["os-update_snapshot_status"]
+    wanted = asked["status"]
+    allowed = {"creating": ("creating", "available", "error"), "deleting": ("deleting", "error_deleting")}
     if row.status not in allowed:
         raise Invalid(f"Snapshot status {row.status} not allowed for update_snapshot_status")
     if wanted not in allowed[row.status]:

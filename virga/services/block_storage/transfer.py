@@ -105,6 +105,8 @@ def create(tx: Tx, req: Request) -> Any:
         raise invalid_volume(
             f"volume {source.id} has snapshots, which a transfer without them would leave behind"
         )
+    # A transfer may be left over where somebody reset the volume's status: the new one takes its place.
+    tx.execute(sql_delete(table).where(table.c.volume_id == source.id))
     key = secrets.token_hex(8)
     transfer_id = new_uuid()
     name = asked.get("name")

@@ -50,6 +50,17 @@ SubPortNotFound = refusal(
     "SubPortNotFound", 404, "SubPort on trunk {trunk_id} with parent port {port_id} could not be found."
 )
 SegmentNotFound = _missing("SegmentNotFound", "Segment")
+NetworkIdsDontMatch = refusal(
+    "NetworkIdsDontMatch",
+    400,
+    "The subnet's network id, '{subnet_network}', doesn't match the network_id of segment '{segment_id}'",
+)
+SubnetSegmentAssociationChangeNotAllowed = refusal(
+    "SubnetSegmentAssociationChangeNotAllowed",
+    409,
+    "A subnet that is already associated with a segment cannot have its segment association changed from "
+    "'{current_segment}' to '{new_segment}'",
+)
 SegmentRangeNotFound = refusal(
     "NetworkSegmentRangeNotFound", 404, "Network Segment Range {id} could not be found."
 )

@@ -17,7 +17,7 @@ from virga.lib.ids import new_uuid
 from virga.services.network import dhcp, faults, ipam, rbac
 from virga.services.network import network as networks
 from virga.services.network.attributes import SUBNET
-from virga.services.network.models import ip_allocation, network, port, subnet, tag
+from virga.services.network.models import ip_allocation, network, network_segment, port, subnet, tag
 from virga.services.network.standard import add_tags, by_ids, fresh, tags_of, time
 
 # Neutron takes any type that begins like an owner of the network's own, or with a letter of "compute:".
@@ -92,6 +92,7 @@ def create(tx: Tx, context: Context, values: Values) -> str:
     _check_overlap(values["cidr"], net.id, siblings)
     gateway, pools = _gateway_and_pools(values, cidr)
     _check_limits(values, subnet_id)
+    _check_segment(tx, net.id, values["segment_id"])
     tx.execute(
         insert(subnet).values(
             id=subnet_id,
@@ -224,6 +225,19 @@ def _check_gateway(gateway: str, net: ipam.Net) -> None:
         raise faults.InvalidInput(reason="Gateway is not valid on subnet")
 
 
+def _check_segment(tx: Tx, network_id: str, segment_id: str | None, known: str | None = None) -> None:
+    """A segment of the very network; once there is one it stays."""
+    if segment_id is None or segment_id == known:
+        return
+    row = tx.first(select(network_segment.c.network_id).where(network_segment.c.id == segment_id))
+    if row is None:
+        raise faults.SegmentNotFound(id=segment_id)
+    if row.network_id != network_id:
+        raise faults.NetworkIdsDontMatch(subnet_network=network_id, segment_id=segment_id)
+    if known is not None:
+        raise faults.SubnetSegmentAssociationChangeNotAllowed(current_segment=known, new_segment=segment_id)
+
+
 def _check_service_types(types: Sequence[str]) -> None:
     for item in types:
         if not item.startswith(SERVICE_TYPES):
@@ -268,6 +282,7 @@ def update(tx: Tx, context: Context, current: Values, changes: Values) -> None:
                 reason=f"dns_nameserver '{server}' does not match the ip_version '{version}'"
             )
     _check_routes(changes.get("host_routes", ()), version)
+    _check_segment(tx, current["network_id"], changes.get("segment_id"), current["segment_id"])
     if changes.get("service_types"):
         _check_service_types(changes["service_types"])
     if changes.get("enable_dhcp") is False and (current["ipv6_ra_mode"] or current["ipv6_address_mode"]):
