@@ -51,8 +51,9 @@ class Target:
 
     def took(self, body: Any) -> None:
         """Remember a body that was right, to be sent again with something of it changed."""
-        if body not in self.good and len(self.good) < KEEP:
+        if body not in self.good:
             self.good.append(body)
+            del self.good[:-KEEP]
 
     def parameters(self) -> list[tuple[str, str]]:
         """Names of the path's parameters, each with the segment before it."""

@@ -63,8 +63,13 @@ def _placement(status: int, body: Any) -> bool:
     )
 
 
+def _explain(status: int, body: Any) -> bool:
+    inner = body["error"]
+    return inner["code"] == status and _text(inner["message"]) and _text(inner["request_id"])
+
+
 ENVELOPES = {"identity": _identity, "network": _network, "compute": _compute, "block-storage": _compute,
-             "image": _image, "placement": _placement}  # fmt: skip
+             "image": _image, "placement": _placement, "explain": _explain}  # fmt: skip
 
 
 OPENSTACKS_OWN = ((501, b"/os-hosts"), (503, b"/backups/import_record"), (503, b"/networks"))
@@ -101,7 +106,7 @@ def _success(answer: Answer) -> str | None:
 
 
 def _refusal(service: str, answer: Answer) -> str | None:
-    rule = _identity if answer.status == 401 else ENVELOPES[service]
+    rule = _identity if answer.status == 401 else ENVELOPES.get(service, _identity)
     try:
         fits = rule(answer.status, json.loads(answer.body))
     except (ValueError, KeyError, TypeError, IndexError, StopIteration):
@@ -147,17 +152,16 @@ class Trouble(logging.Handler):
 
 
 class Ledger:
-    """Which request changed rows: every commit is counted for the request that it was made for."""
+    """Which request changed rows: every write is counted for the request that it was made for."""
 
     def __init__(self, database: Any) -> None:
         self.commits: dict[str, int] = {}
         self.total = 0
-        self._write = database.write
-        self._database = database
-        database.write = self.write
+        self._try = database._try
+        database._try = self.attempt
 
-    def write(self, function: Any, request_id: str = "") -> Any:
-        changed = 0
+    def attempt(self, work: Any, attempt: Any) -> None:
+        function, changed = work.function, 0
 
         def counted(tx: Any) -> Any:
             nonlocal changed
@@ -169,10 +173,10 @@ class Ledger:
             self.total += changed > 0
             return result
 
-        result = self._write(counted, request_id)
-        if changed:
-            self.commits[request_id] = self.commits.get(request_id, 0) + changed
-        return result
+        work.function = counted
+        self._try(work, attempt)
+        if changed and work.error is None:
+            self.commits[work.request_id] = self.commits.get(work.request_id, 0) + changed
 
     def changed_by(self, request_id: str) -> int:
         return self.commits.pop(request_id, 0)

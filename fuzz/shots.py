@@ -234,7 +234,7 @@ class Gun:
         """A body of the form that the route declares."""
         rng = self.rng
         if target.good and rng.random() < 0.5:
-            return self._refreshed(rng.choice(target.good))
+            return self._refreshed(self.world.filled(rng.choice(target.good)))
         if target.bodies:
             return self.make.of_schema(rng.choice(target.bodies))
         last = target.route.path.rpartition("/")[2]

@@ -18,6 +18,7 @@ KEEP = 60
 ALIASES = {
     "imageref": "image", "image_uuid": "image", "flavorref": "flavor", "server": "server", "instance": "server",
     "device": "server", "net": "network", "floating_network": "network", "tenant": "project", "target_tenant": "project",
+    "target": "project",
     "member": "project", "trustee_user": "user", "trustor_user": "user", "owner": "project", "volume_backup": "backup",
     "source_vol": "volume", "prior_role": "role", "implied_role": "role", "groups": "security_group",
     "remote_group": "security_group", "sg": "security_group", "vip_port": "port", "key_name": "keypair", "key": "keypair",
@@ -103,7 +104,10 @@ class World:
 
     def right(self, method: str, path: str, body: Any) -> Answer:
         """A sample, with ids in the place of kinds, in the newest words of its service."""
-        return self.call(method, self.filled(path), self.filled(body), openstack_api_version=NEWEST)
+        answer = self.call(method, self.filled(path), self.filled(body), openstack_api_version=NEWEST)
+        if body is not None:
+            self.examples[-1] = (*self.examples[-1][:2], body)
+        return answer
 
     def filled(self, value: Any) -> Any:
         """``<kind>`` becomes the id that was remembered last."""
@@ -169,7 +173,9 @@ class World:
         self.tokens["system"] = self.login("admin", admin, {"system": {"all": True}})
         self.tokens["domain"] = self.login("admin", admin, {"domain": {"id": "default"}})
         self.tokens["unscoped"] = self.login("admin", admin, None)
-        roles = {r["name"]: r["id"] for r in self.call("GET", "/identity/v3/roles").json()["roles"]}
+        roles = self.roles = {
+            r["name"]: r["id"] for r in self.call("GET", "/identity/v3/roles").json()["roles"]
+        }
         mine = self.made("/identity/v3/projects", {"project": {"name": "fuzzed"}})
         other = self.made("/identity/v3/projects", {"project": {"name": "other"}})
         for name, role, where in (
@@ -191,6 +197,9 @@ class World:
         self.precious |= {token["user"]["id"], token["project"]["id"], "default"}
         self.precious |= {role["id"] for role in token["roles"]}
         self._quotas([mine, token["project"]["id"]])
+
+    def role(self, name: str) -> str:
+        return str(self.roles[name])
 
     def _quotas(self, projects: list[str]) -> None:
         for project in projects:

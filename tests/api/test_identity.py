@@ -365,3 +365,13 @@ def test_openstacksdk_sees_the_cloud(cloud: RunningCloud) -> None:
     assert {"admin", "demo"} <= {user.name for user in connection.identity.users()}
     assert connection.identity.find_project("demo").name == "demo"
     assert "image" in {service.type for service in connection.identity.services()}
+
+
+def test_endpoints_of_a_group_with_an_odd_filter_are_none(cloud: RunningCloud) -> None:
+    admin = cloud.admin()
+    body = {"endpoint_group": {"name": "odd", "filters": {"interface": ["public"]}}}
+    made = admin.post("/identity/v3/OS-EP-FILTER/endpoint_groups", json=body)
+    assert made.status_code == 201, made.text
+    path = f"/identity/v3/OS-EP-FILTER/endpoint_groups/{made.json()['endpoint_group']['id']}"
+    assert admin.get(path + "/endpoints").json()["endpoints"] == []
+    assert admin.delete(path).status_code == 204

@@ -155,3 +155,32 @@ def test_a_subnet_takes_only_a_segment_of_its_network(cloud: RunningCloud) -> No
     for segment, status in ((missing, 404), (segments[1], 400), (segments[0], 200), (segments[0], 200)):
         answer = admin.put(f"/network/v2.0/subnets/{subnet}", json={"subnet": {"segment_id": segment}})
         assert answer.status_code == status, answer.text
+
+
+def test_a_port_of_a_trunk_is_not_taken_away_with_its_agent(cloud: RunningCloud) -> None:
+    admin = cloud.admin()
+    net = admin.post("/network/v2.0/networks", json={"network": {"name": a_name()}}).json()["network"]["id"]
+    subnet = {"network_id": net, "ip_version": 4, "cidr": "10.32.0.0/24"}
+    assert admin.post("/network/v2.0/subnets", json={"subnet": subnet}).status_code == 201
+    port = admin.post("/network/v2.0/ports", json={"port": {"network_id": net}}).json()["port"]["id"]
+    assert admin.post("/network/v2.0/trunks", json={"trunk": {"port_id": port}}).status_code == 201
+    agents = admin.get(f"/network/v2.0/networks/{net}/dhcp-agents").json()["agents"]
+    # An administrator may give a port any owner, DHCP's too.
+    taken = {"device_owner": "network:dhcp", "binding:host_id": agents[0]["host"]}
+    assert admin.put(f"/network/v2.0/ports/{port}", json={"port": taken}).status_code == 200
+    answer = admin.delete(f"/network/v2.0/agents/{agents[0]['id']}/dhcp-networks/{net}")
+    assert answer.status_code == 409
+    assert answer.json()["NeutronError"]["type"] == "PortInUseAsTrunkParent"
+
+
+def test_only_ones_own_subnets_are_onboarded(cloud: RunningCloud, network: Any) -> None:
+    member, foreign = cloud.member(), cloud.client(cloud.new_project())
+    made, subnet = a_network(network, "10.33.0.0/24")
+    body = {"subnetpool": {"name": a_name(), "prefixes": ["10.33.0.0/16"]}}
+    for client, status in ((foreign, 404), (member, 200)):
+        pool = client.post("/network/v2.0/subnetpools", json=body).json()["subnetpool"]["id"]
+        act = f"/network/v2.0/subnetpools/{pool}/onboard_network_subnets"
+        assert client.put(act, json={"network_id": {"a": 1}}).status_code == 400
+        assert client.put(act, json={"network_id": made.id}).status_code == status
+    network.delete_subnet(subnet)
+    network.delete_network(made)

@@ -258,3 +258,20 @@ def test_a_transfer_takes_the_place_of_one_left_over(cloud: RunningCloud) -> Non
         assert act(admin, volume, "os-reset_status", {"status": "available"}).status_code == 202
     assert admin.get(f"/volume/v3/os-volume-transfer/{found[0]}").status_code == 404
     assert admin.get(f"/volume/v3/os-volume-transfer/{found[1]}").status_code == 200
+
+
+@pytest.mark.parametrize("what", ["volume", "group"])
+def test_what_is_made_belongs_to_a_project(cloud: RunningCloud, what: str) -> None:
+    token = cloud.authenticate(cloud.account("admin"), {"system": {"all": True}}).headers["x-subject-token"]
+    system = cloud.client(**{"x-auth-token": token, "openstack-api-version": "volume 3.70"})
+    kinds = cloud.admin().get("/volume/v3/types").json()["volume_types"]
+    if what == "volume":
+        answer = system.post("/volume/v3/volumes", json={"volume": {"size": 1}})
+    else:
+        headers = {"openstack-api-version": "volume 3.70"}
+        body = {"group_type": {"name": uuid.uuid4().hex}}
+        made = cloud.admin().post("/volume/v3/group_types", json=body, headers=headers).json()["group_type"]
+        wanted = {"group_type": made["id"], "volume_types": [kinds[0]["id"]]}
+        answer = system.post("/volume/v3/groups", json={"group": wanted})
+    assert answer.status_code == 400
+    assert "not scoped to a project" in answer.json()["badRequest"]["message"]

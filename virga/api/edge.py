@@ -16,6 +16,7 @@ from virga.api.context import AsyncContext, Workers
 from virga.api.faults import (
     BadRequest,
     Fault,
+    Forbidden,
     MethodNotAllowed,
     NotFound,
     RequestTooLarge,
@@ -181,6 +182,15 @@ class Edge:
             raise BadRequest(
                 f"Malformed request URL: URL's project_id '{req.url_project}' doesn't match Context's project_id "
                 f"'{req.caller.project_id}'"
+            )
+        if self.service.project_scope and (req.caller.system_scope or req.caller.domain_id):
+            raise self._reworded(
+                Forbidden(
+                    f"Policy doesn't allow {route.access} to be performed."
+                    if route.access != AUTHENTICATED
+                    else "The token is of the system or of a domain; this is for tokens of a project.",
+                    type="PolicyNotAuthorized",
+                )
             )
         if route.access != AUTHENTICATED:
             try:

@@ -71,6 +71,8 @@ class ServiceApi:
     malformed: Callable[[str], Fault] | None = None
     """Reason to the fault for a body that is not JSON."""
     unauthenticated: Callable[[], Fault] | None = None
+    project_scope: bool = False
+    """Its policies are for tokens of a project: those of the system or of a domain are turned away."""
     forbidden: Callable[[Fault], Fault] | None = None
     """Rewords a policy refusal the way the service does."""
     modernise: Callable[[Request], None] | None = None

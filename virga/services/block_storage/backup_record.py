@@ -17,7 +17,7 @@ from virga.db.tx import Tx
 from virga.lib.ids import is_uuid_like
 from virga.services.block_storage import backup_row, backup_work, host, schema
 from virga.services.block_storage.both import Both
-from virga.services.block_storage.faults import Invalid, invalid_backup, invalid_input
+from virga.services.block_storage.faults import Invalid, invalid_backup, invalid_input, need_project
 from virga.services.block_storage.models import volume_backup as table
 from virga.services.block_storage.schema import Body, obj, wrapped
 from virga.services.block_storage.volume_view import links
@@ -100,7 +100,7 @@ def _insert(tx: Tx, req: Request, known: dict[str, Any]) -> Any:
             id=known["id"],
             volume_id=known["volume_id"],
             parent_id=parent.id if parent is not None else None,
-            project_id=req.caller.project_id,
+            project_id=need_project(req.caller.project_id),
             user_id=req.caller.user_id,
             name=known.get("display_name") or known.get("name"),
             description=known.get("description"),

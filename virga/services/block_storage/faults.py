@@ -55,6 +55,13 @@ def page_not_found(method: str, path: str) -> Fault:
     return Unpaged("The resource could not be found.")
 
 
+def need_project(project_id: str | None) -> str:
+    """What is made belongs to a project, so the token must be of one."""
+    if not project_id:
+        raise Invalid("Malformed request url: the token is not scoped to a project")
+    return project_id
+
+
 def volume_not_found(volume_id: object) -> Missing:
     return Missing(f"Volume {volume_id} could not be found.", type="VolumeNotFound")
 

@@ -16,7 +16,7 @@ from virga.lib.clock import iso_micro
 from virga.lib.ids import new_uuid
 from virga.services.block_storage import group_type, host, schema, snapshot, volume, volume_list, volume_type
 from virga.services.block_storage.both import Both
-from virga.services.block_storage.faults import Invalid, Missing, invalid_input
+from virga.services.block_storage.faults import Invalid, Missing, invalid_input, need_project
 from virga.services.block_storage.models import volume as volumes
 from virga.services.block_storage.models import volume_group as table
 from virga.services.block_storage.models import volume_group_snapshot as shots
@@ -154,7 +154,7 @@ def _insert(tx: Tx, req: Request, **values: Any) -> str:
     tx.execute(
         insert(table).values(
             id=ident,
-            project_id=req.caller.project_id,
+            project_id=need_project(req.caller.project_id),
             user_id=req.caller.user_id,
             status="available",
             availability_zone=host.ZONE,

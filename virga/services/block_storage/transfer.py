@@ -18,7 +18,7 @@ from virga.lib.clock import iso_micro
 from virga.lib.ids import new_uuid
 from virga.services.block_storage import quota, schema, volume, volume_list
 from virga.services.block_storage.both import Both
-from virga.services.block_storage.faults import Invalid, invalid_volume, transfer_not_found
+from virga.services.block_storage.faults import Invalid, invalid_volume, need_project, transfer_not_found
 from virga.services.block_storage.models import volume_snapshot
 from virga.services.block_storage.models import volume_transfer as table
 from virga.services.block_storage.page import Page
@@ -147,7 +147,7 @@ def accept(tx: Tx, req: Request) -> Any:
     snapshots = volume.snapshots_of(tx, given.id)
     wanted = {"volumes": 1, "gigabytes": given.size * (1 + snapshots), "snapshots": snapshots}
     quota.check(tx, str(caller.project_id), wanted, given.volume_type_id)
-    owner: dict[str, Any] = {"project_id": caller.project_id, "user_id": caller.user_id}
+    owner: dict[str, Any] = {"project_id": need_project(caller.project_id), "user_id": caller.user_id}
     volume.save(tx, given.id, status="available", **owner)
     tx.execute(update(volume_snapshot).where(volume_snapshot.c.volume_id == given.id).values(**owner))
     tx.execute(sql_delete(table).where(table.c.id == row.id))

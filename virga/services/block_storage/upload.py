@@ -183,4 +183,4 @@ def measure(path: Path) -> Content:
 def _drop(tx: Tx, image_id: str) -> None:
     image = images.find(tx, image_id)
     if image is not None and image.status != "active":
-        images.remove(tx, image)
+        images.remove(tx, image, half_made=True)

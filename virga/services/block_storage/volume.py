@@ -18,7 +18,7 @@ from sqlalchemy.engine import Row
 from virga.db.tx import Tx
 from virga.lib.ids import new_uuid
 from virga.services.block_storage import host, message, quota, volume_type
-from virga.services.block_storage.faults import invalid_volume, volume_not_found
+from virga.services.block_storage.faults import invalid_volume, need_project, volume_not_found
 from virga.services.block_storage.jobs_arguments import VolumeJob
 from virga.services.block_storage.models import volume as table
 from virga.services.block_storage.models import volume_attachment, volume_snapshot, volume_transfer
@@ -83,13 +83,14 @@ def save(tx: Tx, volume_id: str, *, touch: bool = False, **values: Any) -> Volum
 
 def create(tx: Tx, caller: Any, wish: Wish, *, queue: bool = True) -> str:
     """A row in ``creating`` within the quota; a job does the rest (the caller's own, unless ``queue``)."""
-    quota.check_single(tx, caller.project_id, wish.size)
-    quota.check(tx, caller.project_id, {"volumes": 1, "gigabytes": wish.size}, wish.volume_type_id)
+    project_id = need_project(caller.project_id)
+    quota.check_single(tx, project_id, wish.size)
+    quota.check(tx, project_id, {"volumes": 1, "gigabytes": wish.size}, wish.volume_type_id)
     volume_id = new_uuid()
     tx.execute(
         insert(table).values(
             id=volume_id,
-            project_id=caller.project_id,
+            project_id=project_id,
             user_id=caller.user_id,
             name=wish.name,
             description=wish.description,

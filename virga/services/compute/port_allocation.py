@@ -301,7 +301,8 @@ def detach_port(tx: Tx, item: Any) -> None:
         current = find_port(tx, context, item.port_id)
     except PortNotFound:
         return
-    if not item.keep:
+    # A port that somebody built a trunk on is the trunk's now: it stays, without the server.
+    if not item.keep and not port_users.in_trunk(tx, item.port_id):
         port_users.release(tx, context, item.port_id)
         ports.remove(tx, item.port_id)
         return

@@ -100,6 +100,7 @@ def service(settings: Settings) -> ServiceApi:
         prefix="/compute",
         routes=routes(settings),
         envelope=compute_envelope,
+        project_scope=True,
         policies=POLICIES,
         microversions=version.MICROVERSIONS,
         request_id_headers=("x-openstack-request-id", "x-compute-request-id"),

@@ -205,7 +205,7 @@ def measure(path: Path) -> Content:
 def _failed(tx: Tx, server_id: str, image_id: str, reason: str) -> None:
     image = images.find(tx, image_id)
     if image is not None and image.status != "active":
-        images.remove(tx, image)
+        images.remove(tx, image, half_made=True)
     row = server.find(tx, server_id)
     if row is None or row.task_state == "deleting":
         return

@@ -98,6 +98,9 @@ def endpoints(tx: Tx, req: Request) -> dict[str, Any]:
     """The endpoints that fit."""
     row = _get(tx, req["endpoint_group_id"])
     table = models.endpoint
+    if not all(isinstance(value, str | bool) for value in row.filters.values()):
+        # Filters are kept as they come; no endpoint equals a list.
+        return collection(req, "endpoints", [])
     where = [table.c[name] == value for name, value in row.filters.items() if name in FILTERS]
     found = tx.all(select(table).where(*where).order_by(table.c.id))
     return collection(req, "endpoints", [endpoint.view(req, item) for item in found])

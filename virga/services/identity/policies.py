@@ -309,3 +309,29 @@ POLICIES: dict[str, str] = {
     "identity:delete_user": "role:admin or (role:manager and domain_id:%(target.user.domain_id)s)",
     "identity:revoke_tokens_for_user": "role:admin or user_id:%(user_id)s",
 }
+
+# What no token of a domain is for: it reaches what is in its domain, not what all domains share.
+_NOT_OF_A_DOMAIN = """
+add_endpoint_group_to_project add_endpoint_to_project check_endpoint_in_project check_implied_role
+check_system_grant_for_group check_system_grant_for_user create_application_credential create_consumer
+create_domain create_domain_config create_domain_role create_endpoint create_endpoint_group
+create_implied_role create_limits create_policy create_region create_registered_limits create_role
+create_service create_system_grant_for_group create_system_grant_for_user create_trust delete_access_rule
+delete_application_credential delete_consumer delete_domain delete_domain_config delete_domain_role
+delete_endpoint delete_endpoint_group delete_implied_role delete_limit delete_policy delete_region
+delete_registered_limit delete_role delete_service delete_trust ec2_create_credential
+ec2_delete_credential ec2_get_credential ec2_list_credentials get_access_rule get_application_credential
+get_consumer get_domain_config get_domain_config_default get_domain_role get_endpoint get_endpoint_group
+get_endpoint_group_in_project get_implied_role get_policy get_role_for_trust get_service get_trust
+list_access_rules list_application_credentials list_consumers list_domain_roles list_endpoint_groups
+list_endpoint_groups_for_project list_endpoints list_endpoints_associated_with_endpoint_group
+list_endpoints_for_project list_implied_roles list_policies list_projects_associated_with_endpoint_group
+list_projects_for_endpoint list_revoke_events list_role_inference_rules list_roles_for_trust list_services
+list_system_grants_for_group list_system_grants_for_user list_trusts list_trusts_for_trustee
+list_trusts_for_trustor remove_endpoint_from_project remove_endpoint_group_from_project
+revoke_system_grant_for_group revoke_system_grant_for_user update_consumer update_domain
+update_domain_config update_domain_role update_endpoint update_endpoint_group update_limit update_policy
+update_region update_registered_limit update_role update_service
+"""
+for _name in _NOT_OF_A_DOMAIN.split():
+    POLICIES[f"identity:{_name}"] = f"domain_id:None and ({POLICIES[f'identity:{_name}'] or '@'})"

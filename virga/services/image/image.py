@@ -262,9 +262,9 @@ def restore(tx: Tx, image_id: str) -> None:
     )
 
 
-def remove(tx: Tx, image: Image) -> None:
-    """Forget the image; its files are the caller's to remove after the commit."""
-    if image.protected:
+def remove(tx: Tx, image: Image, *, half_made: bool = False) -> None:
+    """Forget the image; its files are the caller's to remove after the commit. Nothing protects one that never was."""
+    if image.protected and not half_made:
         raise Forbidden(f"Image {image.id} is protected and cannot be deleted.")
     tx.execute(delete(models.image).where(models.image.c.id == image.id))
     for table in (models.image_property, models.image_tag, models.image_member):

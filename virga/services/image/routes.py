@@ -119,6 +119,7 @@ def service(settings: Settings) -> ServiceApi:
         prefix="/image",
         routes=routes(Store(settings)),
         envelope=image_envelope,
+        project_scope=True,
         policies=POLICIES,
         not_found=_not_found,
         malformed=_malformed,

@@ -78,8 +78,10 @@ def _ports(tx: Tx, network_id: str) -> Sequence[Row[Any]]:
 
 
 def _remove_port(tx: Tx, port_id: str) -> None:
+    from virga.services.network import port_users
     from virga.services.network.port import remove
 
+    port_users.refuse_trunk(tx, port_id)
     remove(tx, port_id)
 
 

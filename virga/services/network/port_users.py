@@ -26,12 +26,25 @@ def refuse_delete(tx: Tx, current: Values) -> None:
         table = floating_ip if owner == "network:floatingip" else router
         if tx.first(select(table.c.id).where(table.c.id == device)) is not None:
             raise faults.ServicePortInUse(id=current["id"], reason=f"has device owner {owner}")
-    parent = tx.first(select(trunk.c.id).where(trunk.c.port_id == current["id"]))
+    refuse_trunk(tx, current["id"])
+
+
+def in_trunk(tx: Tx, port_id: str) -> bool:
+    """Parent or sub-port of a trunk."""
+    found = tx.first(select(trunk.c.id).where(trunk.c.port_id == port_id))
+    return found is not None or (
+        tx.first(select(sub_port.c.trunk_id).where(sub_port.c.port_id == port_id)) is not None
+    )
+
+
+def refuse_trunk(tx: Tx, port_id: str) -> None:
+    """A port of a trunk stays until the trunk lets go of it."""
+    parent = tx.first(select(trunk.c.id).where(trunk.c.port_id == port_id))
     if parent is not None:
-        raise PortInUseAsTrunkParent(port_id=current["id"], trunk_id=parent.id)
-    sub = tx.first(select(sub_port.c.trunk_id).where(sub_port.c.port_id == current["id"]))
+        raise PortInUseAsTrunkParent(port_id=port_id, trunk_id=parent.id)
+    sub = tx.first(select(sub_port.c.trunk_id).where(sub_port.c.port_id == port_id))
     if sub is not None:
-        raise PortInUseAsSubPort(port_id=current["id"], trunk_id=sub.trunk_id)
+        raise PortInUseAsSubPort(port_id=port_id, trunk_id=sub.trunk_id)
 
 
 def release(tx: Tx, context: Context, port_id: str) -> None:

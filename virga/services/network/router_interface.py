@@ -13,7 +13,7 @@ from sqlalchemy.engine import Row
 from virga.api.resource import Context, Values, bump
 from virga.db.tx import Tx
 from virga.lib.ids import is_uuid_like
-from virga.services.network import binding, faults, ipam, port_resource, router_gateway
+from virga.services.network import binding, faults, ipam, port_resource, port_users, router_gateway
 from virga.services.network import port as ports
 from virga.services.network import subnet as subnets
 from virga.services.network.models import ip_allocation, port, subnet
@@ -212,6 +212,7 @@ def remove(tx: Tx, context: Context, current: Values, body: Any) -> Values:
         gone = [subnet_id]
     for one in gone:
         _refuse_if_needed(tx, current, one, port_id)
+    port_users.refuse_trunk(tx, port_id)
     answer = _answer(tx, current, port_id, gone)
     tx.execute(delete(table).where(table.c.router_id == router_id, table.c.subnet_id.in_(gone)))
     left = tx.first(select(table.c.subnet_id).where(table.c.port_id == port_id))

@@ -135,6 +135,7 @@ def service(settings: Settings) -> ServiceApi:
         prefix="/network",
         routes=routes,
         envelope=envelope,
+        project_scope=True,
         policies=POLICIES,
         not_found=lambda method, path: Fault(
             "The resource could not be found.", status=404, type="HTTPNotFound"

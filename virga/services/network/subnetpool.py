@@ -17,6 +17,7 @@ from virga.api.validators import Invalid, cidr, list_of
 from virga.db.tx import Tx
 from virga.lib.ids import new_uuid
 from virga.services.network import faults, rbac
+from virga.services.network import network as networks
 from virga.services.network.attributes import SUBNETPOOL
 from virga.services.network.ipam import Net
 from virga.services.network.models import address_scope, rbac_policy, subnet, subnetpool, tag
@@ -270,9 +271,15 @@ def onboard(tx: Tx, context: Context, current: Values, req: Request) -> Values:
     """Subnets that a network brought along become the pool's."""
     body = req.body if isinstance(req.body, dict) else {}
     network_id = body.get("network_id")
-    rows = tx.all(
-        select(subnet).where(subnet.c.network_id == network_id, subnet.c.ip_version == current["ip_version"])
+    if not isinstance(network_id, str):
+        raise faults.BadRequest(resource="subnetpools", reason="network_id must be specified")
+    networks.RESOURCE.find(tx, context, network_id)
+    mine = select(subnet).where(
+        subnet.c.network_id == network_id, subnet.c.ip_version == current["ip_version"]
     )
+    if not context.is_admin:
+        mine = mine.where(subnet.c.project_id == context.project_id)
+    rows = tx.all(mine)
     if not rows:
         raise faults.BadRequest(
             resource="subnetpools", reason=f"No subnets to onboard on network {network_id}"

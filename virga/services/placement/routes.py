@@ -66,6 +66,7 @@ def service(settings: Settings) -> ServiceApi:
         prefix="/placement",
         routes=routes,
         envelope=_envelope,
+        project_scope=True,
         policies=_policies(routes),
         microversions=MICROVERSIONS,
         request_id_headers=("x-openstack-request-id",),
