@@ -97,6 +97,9 @@ class Settings:
     repair: Annotated[
         bool, "Whether agents put back what others change on their hosts; off: to study a broken network."
     ] = True
+    explain_probes_per_minute: Annotated[
+        int, "How many probes of `virga explain` a user may send in a minute."
+    ] = 120
     plug: Annotated[
         Literal["ovs", "hybrid"], "How instances are plugged: a tap on br-int, or by a Linux bridge."
     ] = "ovs"

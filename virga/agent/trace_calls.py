@@ -42,7 +42,7 @@ class TraceCalls:
         """One host, as it is now."""
         config = self._config
         if config.drivers == "fake":
-            return HostReading(host=config.host, problems=["the drivers of this host are in memory"])
+            return HostReading(host=config.host, in_memory=True)
         directory = Path(config.directory)
         keys = {*call.networks, *call.routers, *call.instances}
         with ThreadPoolExecutor(8, thread_name_prefix="reading") as pool:

@@ -24,6 +24,9 @@ EXIT_UNKNOWN = 2
 @click.option("-6", "--ipv6", "six", is_flag=True, help="Ask about IPv6.")
 @click.option("--from", "source_address", default="", help="Source address, when it is not the port's own.")
 @click.option("--src-port", type=int, default=0, help="Source port.")
+@click.option(
+    "--since", default="", help="Tell also what changed on the path since then: 10:02, or a date and time."
+)
 @click.option("--project", type=click.Choice(["admin", "demo"]), default="admin", help="As whom to ask.")
 @click.option("-v", "--verbose", is_flag=True, help="Show flows, rules and frames of each hop.")
 def explain(
@@ -36,6 +39,7 @@ def explain(
     six: bool,
     source_address: str,
     src_port: int,
+    since: str,
     project: str,
     verbose: bool,
 ) -> None:
@@ -56,6 +60,7 @@ def explain(
         "source_address": source_address,
         "source_port": src_port,
         "probe": not no_probe,
+        "since": _moment(since),
     }
     if six:
         body["ip_version"] = 6
@@ -70,6 +75,17 @@ def explain(
     else:
         _print(explanation, verbose)
     raise SystemExit({True: 0, False: 1}.get(explanation["verdict"].get("reachable"), EXIT_UNKNOWN))
+
+
+def _moment(text: str) -> str:
+    """``10:02`` is that time of today, here; anything else goes as it is."""
+    import datetime
+
+    try:
+        clock = datetime.time.fromisoformat(text)
+    except ValueError:
+        return text
+    return datetime.datetime.combine(datetime.date.today(), clock).astimezone().isoformat() if text else ""
 
 
 def _said(text: str) -> str:
@@ -101,6 +117,11 @@ def _print(explanation: dict[str, Any], verbose: bool) -> None:
         click.echo(f"  evidence  {line}")
     if verdict.get("mend"):
         click.echo(f"  mend      {verdict['mend']}")
+    for change in explanation.get("changes", []):
+        thing = " ".join(
+            part for part in (change["object"]["kind"], change["object"].get("name", "")) if part
+        )
+        click.echo(f"  {change['at']}  {thing}: {change['what']} {change.get('request_id', '')}".rstrip())
 
 
 def _table(rows: list[dict[str, Any]], verbose: bool) -> None:

@@ -90,6 +90,8 @@ class HostReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """One host, at one time."""
 
     host: str
+    in_memory: bool = False
+    """The host has drivers in memory: there is nothing to be read, and nothing to be seen."""
     switch_problem: str = ""
     """Empty when Open vSwitch answers."""
     flows: dict[str, list[str]] = {}

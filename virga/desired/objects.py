@@ -16,6 +16,7 @@ from virga.services.network.models import agent, ip_allocation, network, port, r
 from virga.services.network.models_l3 import (
     floating_ip,
     port_forwarding,
+    port_security_group,
     router,
     security_group,
     security_group_rule,
@@ -187,6 +188,14 @@ def _last_action(tx: Tx, server_id: str, request_id: str) -> tuple[str, str, str
         return "", "", request_id
     who = tx.first(select(user.c.name).where(user.c.id == row.user_id))
     return row.action, who.name if who else row.user_id, row.request_id
+
+
+def groups_of_ports(tx: Tx, port_ids: Sequence[str]) -> list[str]:
+    """Ids of the security groups of these ports."""
+    query = select(port_security_group.c.security_group_id).where(
+        port_security_group.c.port_id.in_(sorted(port_ids))
+    )
+    return sorted({row.security_group_id for row in tx.all(query)})
 
 
 def changes_since(

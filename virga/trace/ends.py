@@ -33,6 +33,8 @@ class Question:
     ip_version: int | None = None
     source_address: str = ""
     source_port: int = 0
+    since_us: int = 0
+    """Tell also what changed on the path since then."""
 
 
 @dataclass(frozen=True, slots=True)

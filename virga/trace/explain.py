@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace as with_fields
 
 from virga.api.context import AsyncContext, CallError
 from virga.api.faults import BadRequest
@@ -25,6 +26,7 @@ from virga.desired.network_source import NetworkSource
 from virga.lib.ids import new_uuid
 from virga.trace import (
     devices,
+    discretion,
     ends,
     hops,
     intent,
@@ -88,7 +90,7 @@ class Case:
 async def explain(
     ctx: AsyncContext, hub: HubLike, question: Question, project_id: str | None, *, probe: bool
 ) -> Explanation:
-    """The whole answer. NotFound and BadRequest for words that mean nothing."""
+    """The whole answer. NotFound and BadRequest for words that mean nothing. ``project_id`` None: for the operator."""
     began = time.monotonic()
     source, destination = await ctx.read(lambda tx: _pick(tx, question, project_id))
     version = ends.version_of(question, source, destination)
@@ -98,11 +100,18 @@ async def explain(
     if case.intent is None:
         await _read_hosts(ctx, case)
         _compare(case)
-        if probe:
+        if probe and case.readings:
             await _probe(ctx, case)
     finding = _with_guest_rules(case, _as_service(case, judge(_facts(case))))
-    said = await ctx.read(lambda tx: standing.named(tx, verdict(finding)))
-    return await ctx.read(lambda tx: _answer(tx, case, said, time.monotonic() - began))
+
+    def answer(tx: Tx) -> Explanation:
+        said = standing.named(tx, verdict(finding))
+        whole = _answer(tx, case, said, time.monotonic() - began)
+        if question.since_us:
+            whole = with_fields(whole, changes=standing.changes(tx, whole, question.since_us))
+        return whole if project_id is None else discretion.for_project(tx, whole, project_id)
+
+    return await ctx.read(answer)
 
 
 def _pick(tx: Tx, question: Question, project_id: str | None) -> tuple[Pick, Pick]:
@@ -221,7 +230,11 @@ async def _read_hosts(ctx: AsyncContext, case: Case) -> None:
         if isinstance(answer, CallError):
             case.unread[host] = str(answer)
         else:
-            case.readings[host] = msgspec.json.decode(answer, type=HostReading)
+            reading = msgspec.json.decode(answer, type=HostReading)
+            if reading.in_memory:
+                case.notes.append(f"{host} is in memory: only what is meant was looked at.")
+            else:
+                case.readings[host] = reading
 
 
 async def _ask(ctx: AsyncContext, host: str, method: str, call: Any, timeout_s: float) -> bytes | CallError:

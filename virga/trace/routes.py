@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ from virga.api.faults import BadRequest, Fault
 from virga.api.request import Request
 from virga.api.routing import Route, ServiceApi
 from virga.contract.explain import Explanation
+from virga.lib.clock import parse_iso
 from virga.settings import Settings
 from virga.trace import operator_routes
 from virga.trace.ends import Question
@@ -24,6 +27,7 @@ POLICIES = {
     "explain:all_projects": "role:admin",
 }
 KEPT = 200
+MINUTE_S = 60.0
 
 
 class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +40,8 @@ class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     source_address: str = ""
     source_port: int = 0
     probe: bool = True
+    since: str = ""
+    """A time: what changed on the path since then is told as well."""
 
 
 class Unavailable(Fault):
@@ -54,11 +60,40 @@ def envelope(fault: Fault, request_id: str) -> Any:
     }
 
 
+class TooMany(Fault):
+    status = 429
+    type = "TooManyProbes"
+
+
+class Allowance:
+    """So many probes a minute for each user: a probe costs processes on several hosts."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._sent: dict[str, deque[float]] = {}
+
+    def take(self, user_id: str) -> None:
+        """Raise TooMany when the user has had enough for now."""
+        now = self._clock()
+        sent = self._sent.setdefault(user_id, deque())
+        while sent and sent[0] <= now - MINUTE_S:
+            sent.popleft()
+        if len(sent) >= self._per_minute:
+            wait = max(1, round(sent[0] + MINUTE_S - now))
+            raise TooMany(
+                f"{self._per_minute} probes a minute are allowed (explain_probes_per_minute): wait {wait} s.",
+                headers={"Retry-After": str(wait)},
+            )
+        sent.append(now)
+
+
 class Explainer:
     """Answers, and keeps the last of them."""
 
-    def __init__(self, hub: Callable[[], HubLike | None]) -> None:
+    def __init__(self, hub: Callable[[], HubLike | None], per_minute: int) -> None:
         self._hub = hub
+        self._allowance = Allowance(per_minute)
         self._kept: deque[tuple[str, Explanation]] = deque(maxlen=KEPT)
 
     async def create(self, ctx: AsyncContext, req: Request) -> Any:
@@ -69,16 +104,9 @@ class Explainer:
             body = msgspec.convert(req.body, Body)
         except msgspec.ValidationError as error:
             raise BadRequest(str(error)) from None
-        if body.ip_version not in (None, 4, 6):
-            raise BadRequest("ip_version is 4 or 6.")
-        question = Question(
-            body.source,
-            body.destination,
-            body.traffic,
-            body.ip_version,
-            body.source_address,
-            body.source_port,
-        )
+        question = _question(body)
+        if body.probe:
+            self._allowance.take(req.caller.user_id)
         everything = req.allows("explain:all_projects")
         project_id = None if everything else req.caller.project_id or ""
         found = await explain(ctx, hub, question, project_id, probe=body.probe)
@@ -91,8 +119,34 @@ class Explainer:
         return {"explanations": [msgspec.to_builtins(each) for each in reversed(own)]}
 
 
+def _question(body: Body) -> Question:
+    """BadRequest for what cannot be meant."""
+    if body.source_address:
+        try:
+            ip_address(body.source_address)
+        except ValueError:
+            raise BadRequest(f"{body.source_address!r} is no address.") from None
+    if not 0 <= body.source_port < 65536:
+        raise BadRequest(f"{body.source_port} is no port.")
+    if body.ip_version not in (None, 4, 6):
+        raise BadRequest("ip_version is 4 or 6.")
+    try:
+        since = parse_iso(body.since) if body.since else 0
+    except ValueError:
+        raise BadRequest(f"{body.since!r} is no time: say it as 2026-11-24T10:02:00Z.") from None
+    return Question(
+        body.source,
+        body.destination,
+        body.traffic,
+        body.ip_version,
+        body.source_address,
+        body.source_port,
+        since,
+    )
+
+
 def service(settings: Settings, hub: Callable[[], HubLike | None]) -> ServiceApi:
-    explainer = Explainer(hub)
+    explainer = Explainer(hub, settings.explain_probes_per_minute)
     return ServiceApi(
         name="explain",
         prefix="/v1",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from msgspec.structs import replace as with_fields
 
-from virga.contract.explain import Hop, Ref, Verdict
+from virga.contract.explain import Change, Explanation, Hop, Ref, Verdict
 from virga.db.tx import Tx
 from virga.desired import objects
 from virga.lib.clock import iso_seconds
@@ -121,6 +121,25 @@ def own_name(world: World, end: End) -> str:
         if name:
             return f"{name}.{network.dns_domain}" if network.dns_domain else str(name)
     return "localhost"
+
+
+def changes(tx: Tx, explanation: Explanation, since_us: int) -> list[Change]:
+    """What was announced of the objects on the path since a time, oldest first."""
+    refs = {ref.id: ref for hop in explanation.hops for ref in hop.objects if ref.id}
+    for ref in (explanation.source, explanation.destination, explanation.verdict.culprit):
+        if ref is not None and ref.id:
+            refs.setdefault(ref.id, ref)
+    ids = [(ref.kind, ref.id) for ref in refs.values()]
+    ids += [
+        ("security_group", one) for one in objects.groups_of_ports(tx, [i for k, i in ids if k == "port"])
+    ]
+    found = []
+    for kind, object_id, at, request_id in objects.changes_since(tx, ids, since_us):
+        ref = refs.get(object_id, Ref(kind=OBJECTS.get(kind, kind), id=object_id))
+        found.append(
+            Change(at=iso_seconds(at) or "", object=ref, what=f"{kind} changed", request_id=request_id)
+        )
+    return found
 
 
 # -- names -----------------------------------------------------------------------------------------
