@@ -179,6 +179,9 @@ def _plan(case: Case) -> None:
     else:
         case.path = path.plan(world, source, target, flight)
     case.intent, case.meant = intent.judge(world, case.path, flight)
+    if service == "dns" and case.intent is not None and case.intent.code == "ARP_UNANSWERED":
+        sentence = f"The subnet names {target.address} as its name server, and nobody has that address."
+        case.intent = replace(case.intent, code="DNS_DOWN", sentence=sentence)
 
 
 def _service(case: Case, service: str, source: End) -> End | Finding:

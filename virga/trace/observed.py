@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from virga.contract.explain import Ref
 from virga.contract.trace import Sighting
@@ -304,6 +304,10 @@ def _neighbour(leg: Leg, plan: Plan, sightings: Sequence[Sighting], missing: Way
         )
         if left and not arrived:
             return _wire(leg, wire)
+        said = any(s.point == wire.key and s.way == "out" and s.kind == "is-at" for s in sightings)
+        heard = any(s.point == came_out[0].key and s.way == "in" and s.kind == "is-at" for s in sightings)
+        if said and not heard:
+            return _wire(leg, replace(came_out[0], direction="in"))
     code = "OUTSIDE_SILENT" if leg.receiver.outside else "ARP_UNANSWERED"
     return Finding(
         code,

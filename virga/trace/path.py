@@ -56,12 +56,26 @@ def plan(world: World, source: End, destination: End, flight: Flight) -> Path:
     try:
         arrived = _from_end(there, source, flight)
         path.there = there.steps
+        _is_the_right_place(there, destination, flight)
         _from_end(back, _responder(there, destination), arrived.turned())
+        _is_the_right_place(back, source, arrived.turned())
     except _Stopped as stop:
         path.there = there.steps
         path.stopped = replace(stop.finding, step=len(there.steps) + len(back.steps) - 1)
     path.back = back.steps
     return path
+
+
+def _is_the_right_place(walk: _Walk, end: End, flight: Flight) -> None:
+    """A default route takes everything, also what it does not lead to: then somebody before it lacks a route."""
+    last = walk.steps[-1] if walk.steps else None
+    if end.port is None or not isinstance(last, Leg) or end.router_id:
+        return
+    if last.receiver.port is not None and last.receiver.port.key == end.port.key:
+        return
+    crossings = [step for step in walk.steps if isinstance(step, Crossing)]
+    if crossings:
+        raise _Stopped(words.no_route(crossings[-1].router, flight, external=False))
 
 
 def _responder(walk: _Walk, destination: End) -> End:

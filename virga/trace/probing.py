@@ -180,8 +180,14 @@ def _await(plan: Plan, asks: bool) -> None:
 
 
 def _ask_guests(plan: Plan, path: Path, readings: Mapping[str, HostReading]) -> None:
-    """A question handed to the guest itself, past all flows: is it there at all?"""
+    """A question handed to the guest itself, past all flows: is it there at all? And those that routers would ask."""
     for step in path.steps:
+        if isinstance(step, Leg) and step.sender.port is not None and step.sender.host in readings:
+            space = points.namespace_of(step.sender.port)
+            how = Shot(key="", frame="", device=step.sender.port.device_name, namespace=space)
+            question = _question(step, how) if space else None
+            if question is not None:
+                plan.guest_shots.setdefault(step.sender.host, []).append(question)
         if not isinstance(step, Leg) or step.receiver.port is None or points.namespace_of(step.receiver.port):
             continue
         port, reading = step.receiver.port, readings.get(step.receiver.host)
