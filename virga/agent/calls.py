@@ -21,6 +21,7 @@ log = log_for(__name__)
 
 REMEMBERED = 2000
 THREADS = 32
+LARGEST_KEPT = 64 * 1024
 
 
 class CallError(Exception):
@@ -79,7 +80,7 @@ class CallDispatcher:
         with bind(request_id=call.request_id, call=call.id):
             reply = self._outcome(call)
         with self._lock:
-            self._outcomes[call.id] = reply
+            self._outcomes[call.id] = _worth_keeping(reply)
             self._forget_old()
         self._send(reply)
 
@@ -108,6 +109,17 @@ class CallDispatcher:
             return _refusal(call, type(error).__name__, f"{call.method}: {error}")
         log.info("call done", method=call.method)
         return Reply(id=call.id, result=msgspec.Raw(result))
+
+
+def _worth_keeping(reply: Reply) -> Reply:
+    """A large answer is given once: to keep thousands of them would fill the memory."""
+    if len(bytes(reply.result)) <= LARGEST_KEPT:
+        return reply
+    return Reply(
+        id=reply.id,
+        error="the answer was given before, and was too large to keep",
+        error_type="AnsweredBefore",
+    )
 
 
 def _refusal(call: Call, error_type: str, text: str) -> Reply:

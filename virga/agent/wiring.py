@@ -16,7 +16,10 @@ import msgspec
 
 import virga
 from virga.agent.calls import CallDispatcher, CallRegistry
+from virga.agent.captures import Captures, Hops
 from virga.agent.config import AgentConfig
+from virga.agent.drivers.capture_hops import CaptureHops
+from virga.agent.drivers.fake.capture import FakeHops
 from virga.agent.drivers.fake.layer2 import (
     FakeFlows,
     FakeKeyed,
@@ -148,6 +151,8 @@ class Agent:
         outlet.loop = self.loop
         outlet.registry.register("agent.check", CheckHost, self._check)
         TraceCalls(config, lambda: outlet.loop).register(outlet.registry)
+        self.captures = Captures(capture_hops(config))
+        self.captures.register(outlet.registry)
         self.examiner = Examiner(config, parts.census.largest_mtu)
         self.examiner.register(outlet.registry, self.loop.ask_resync)
         self.calls = CallDispatcher(outlet.registry, outlet.send)
@@ -161,6 +166,7 @@ class Agent:
             self.metadata = MetadataServer(metadata_socket(self._config), self.outlet.ask_metadata)
             self.metadata.start()
         self.examiner.start()
+        self.captures.begin()
         if self._config.state_file:
             file_feed = self.file_feed = FileFeed(Path(self._config.state_file))
             _thread("feed", lambda: file_feed.run(self.loop))
@@ -191,6 +197,7 @@ class Agent:
         self.loop.stop()
         self.heartbeat.stop()
         self.calls.close()
+        self.captures.close()
         if self.metadata is not None:
             self.metadata.stop()
         for feed in (self.outlet.feed, self.file_feed):
@@ -256,6 +263,12 @@ def with_pool(
         return known
 
     return both
+
+
+def capture_hops(config: AgentConfig) -> Hops:
+    if config.drivers == "fake":
+        return FakeHops()
+    return CaptureHops(Path(config.directory), config.ovsdb_socket)
 
 
 def fake_layer2() -> Layer2:

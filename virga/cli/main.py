@@ -16,6 +16,7 @@ COMMANDS = {
     "host": "virga.cli.host",
     "console": "virga.cli.console",
     "doctor": "virga.cli.doctor",
+    "capture": "virga.cli.capture",
     "config": "virga.cli.config",
     "keys": "virga.cli.keys",
     "explain": "virga.cli.explain",

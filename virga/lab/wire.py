@@ -20,7 +20,7 @@ class WireError(Exception):
 
     def __init__(self, method: str, url: str, status: int, text: str) -> None:
         self.status = status
-        super().__init__(f"{method} {url}: {status or 'no answer'}: {text[:300]}")
+        super().__init__(f"{method} {url}: {status or 'no answer'}: {text[:1000]}")
 
 
 @dataclass(slots=True)

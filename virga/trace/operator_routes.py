@@ -1,4 +1,4 @@
-"""URLs for those who run the cloud: the doctor. Under ``/v1``; see routes.py."""
+"""URLs for those who run the cloud: the doctor and captures. Under ``/v1``; see routes.py."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 
 from virga.api.context import AsyncContext
-from virga.api.faults import BadRequest, NotFound
+from virga.api.faults import NotFound
 from virga.api.request import Request
 from virga.api.routing import Route
-from virga.trace import doctor
+from virga.trace import capture, doctor
+from virga.trace.bodies import decoded
 
 ADMIN = "role:admin"
-POLICIES = {"virga:doctor": ADMIN}
+POLICIES = {"virga:doctor": ADMIN, "virga:capture": ADMIN}
 
 
 class DoctorRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,12 +33,9 @@ async def diagnose(ctx: AsyncContext, req: Request) -> Any:
         raise NotFound(f"There is no host {error}.") from None
 
 
-def decoded(req: Request, kind: type[Any]) -> Any:
-    """The body as a struct; a wrong one is refused with its field named."""
-    try:
-        return msgspec.convert(req.body if req.body is not None else {}, kind)
-    except msgspec.ValidationError as error:
-        raise BadRequest(f"Invalid request body: {error}.") from None
-
-
-ROUTES = (Route("POST", "/doctor", diagnose, "virga:doctor", write=False),)
+ROUTES = (
+    Route("POST", "/doctor", diagnose, "virga:doctor", write=False),
+    Route("POST", "/captures", capture.create, "virga:capture", status=201, write=False),
+    Route("GET", "/captures/{capture_id}/{host}", capture.read, "virga:capture"),
+    Route("DELETE", "/captures/{capture_id}/{host}", capture.remove, "virga:capture", write=False),
+)
