@@ -118,6 +118,7 @@ ROUTER = (
     STATUS,
     both("external_gateway_info", GATEWAY, default=None),
     Attribute("external_gateways"),
+    once("flavor_id", or_none(uuid)),
     both("enable_default_route_ecmp", or_none(boolean)),
     both("enable_default_route_bfd", or_none(boolean)),
     Attribute("routes", none_to([], routes), put=True),

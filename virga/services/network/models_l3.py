@@ -101,6 +101,7 @@ router = Table(
     Column("status_reason", Text, nullable=False, server_default=""),
     Column("enable_snat", Boolean, nullable=False),
     references("gw_port_id", "port", cascade=False, nullable=True, unique=True),
+    references("flavor_id", "network_flavor", cascade=False, nullable=True),
     Column("enable_default_route_ecmp", Boolean, nullable=False, server_default=false()),
     Column("routes", Json, nullable=False),
     Column("availability_zone_hints", Json, nullable=False),

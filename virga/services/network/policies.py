@@ -226,6 +226,10 @@ OTHERS = {
     "update_quota": ADMIN,
     "delete_quota": ADMIN,
     "get_service_provider": "@",
+    **_crud("flavor", "@", ADMIN),
+    **_crud("service_profile", ADMIN, ADMIN),
+    "create_flavor_service_profile": ADMIN,
+    "delete_flavor_service_profile": ADMIN,
 }
 
 QOS_RULES = [

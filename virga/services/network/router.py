@@ -15,7 +15,7 @@ from virga.api.resource import UNSET, Context, Resource, Values, bump, change
 from virga.db.tx import Tx
 from virga.db.within import within
 from virga.lib.ids import new_uuid
-from virga.services.network import binding, faults, ipam, router_gateway
+from virga.services.network import binding, faults, flavor, ipam, router_gateway
 from virga.services.network import port as ports
 from virga.services.network.attributes_l3 import ROUTER
 from virga.services.network.models import ip_allocation, port, subnet, tag
@@ -57,6 +57,7 @@ def render(tx: Tx, context: Context, rows: Sequence[Row[Any]]) -> list[Values]:
             "status": row.status,
             "external_gateway_info": next(iter(gateways.get(row.id, ())), None),
             "external_gateways": gateways.get(row.id, []),
+            "flavor_id": row.flavor_id,
             "enable_default_route_ecmp": row.enable_default_route_ecmp,
             "enable_default_route_bfd": False,
             "description": row.description,
@@ -94,6 +95,12 @@ def _gateways(tx: Tx, rows: Sequence[Row[Any]]) -> dict[str, list[Values]]:
 
 
 def create(tx: Tx, context: Context, values: Values) -> str:
+    if values["flavor_id"] is not None:
+        if any(values.get(name) not in (UNSET, None) for name in ("distributed", "ha")):
+            raise faults.BadRequest(
+                resource="router", reason="Cannot specify distributed or ha flags along with a flavor"
+            )
+        flavor.check_for_router(tx, values["flavor_id"])
     _refuse_kinds(values)
     router_id = new_uuid()
     tx.execute(
@@ -108,6 +115,7 @@ def create(tx: Tx, context: Context, values: Values) -> str:
             gw_port_id=None,
             routes=[],
             availability_zone_hints=values["availability_zone_hints"],
+            flavor_id=values["flavor_id"],
             enable_default_route_ecmp=bool(values["enable_default_route_ecmp"]),
             host=_schedule(tx, context) or "",
             **fresh(tx, 1),

@@ -19,6 +19,7 @@ from virga.services.network import (
     availability,
     default_rule,
     extension,
+    flavor,
     floating_ip,
     network,
     port_forwarding,
@@ -107,6 +108,8 @@ def service(settings: Settings) -> ServiceApi:
     for resource, path in (
         (address_scope.RESOURCE, "address-scopes"),
         (segment.RANGE, "network_segment_ranges"),
+        (flavor.FLAVOR, "flavors"),
+        (flavor.PROFILE, "service_profiles"),
     ):
         routes += Collection(resource, make_context, PREFIX, quota.check, path).routes()
     policies = Collection(qos_policy.RESOURCE, make_context, f"{PREFIX}/qos", quota.check)
@@ -122,6 +125,7 @@ def service(settings: Settings) -> ServiceApi:
         availability.routes,
         auto_topology.routes,
         qos_rule.routes,
+        flavor.routes,
     ):
         routes += more(make_context)
     routes += nested(

@@ -97,7 +97,7 @@ SEGMENT = Resource(
         ID,
         once("network_id", uuid, default=REQUIRED),
         both("name", or_none(text())),
-        both("description", or_none(text())),
+        both("description", or_none(text()), default=""),
         once("network_type", one_of(NETWORK_TYPES), default=REQUIRED),
         once("physical_network", or_none(text())),
         once("segmentation_id", or_none(between(1, 2**24))),
