@@ -238,3 +238,13 @@ def test_low_meters_are_a_persons() -> None:
     switch.meters[1] = "meter=1 kbps burst bands=\ntype=drop rate=5 burst_size=5"
     driver(switch).apply()
     assert set(switch.meters) == {1}
+
+
+def test_what_was_taken_back_is_settled_once_the_switch_has_forgotten_it() -> None:
+    switch = PretendedSwitch()
+    flows = driver(switch)
+    flows.apply()
+    flows.want("br-int", "port/a", [])
+    assert flows.owner_outcome("br-int", "port/a") == Outcome(False)
+    flows.apply()
+    assert flows.owner_outcome("br-int", "port/a") == Outcome(True)

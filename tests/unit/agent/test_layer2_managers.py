@@ -200,3 +200,18 @@ def test_everything_of_a_removed_port_goes(bench: Bench) -> None:
     bench.put(*everything())
     bench.remove(*everything())
     assert {name: dict(driver.world) for name, driver in bench.drivers.items()} == before
+
+
+def test_a_port_that_goes_down_leaves_no_flow_though_the_switch_does_not_know_it(bench: Bench) -> None:
+    bench.full()
+    bench.put(NETWORK, WEB, A.port, B.port)
+    bench.drivers["links"].want_tap(A.port.device_name)
+    bench.agent.loop.wake()
+    bench.agent.loop.step()
+    flows = bench.drivers["flows"].world
+    owner = f"br-int port/{A.port.key}"
+    assert bench.reports[A.port.key].status == "ACTIVE" and flows[owner]
+    bench.drivers["ovsdb"].ofport = lambda name: None
+    bench.put(Guest(1, changes={"admin_state_up": False}).port)
+    assert not flows.get(owner)
+    assert bench.reports[A.port.key].status == "DOWN"

@@ -80,6 +80,10 @@ class FlowDriver:
         if reason := self._meters[bridge].reason(owner):
             return Outcome(True, reason)
         waiting = flow_set.dirty | self._dirty[bridge]
+        if not flow_set.owner_keys(owner):
+            # What it took back may still be there.
+            left = [key for key in waiting if (bridge, key) not in self._refused]
+            return Outcome(not left and bridge not in self._lost)
         for key in flow_set.owner_keys(owner):
             if (bridge, key) in self._refused:
                 return Outcome(True, self._refused[bridge, key])

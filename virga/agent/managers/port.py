@@ -161,11 +161,18 @@ class PortManager:
             if port is None:
                 self._unsettled.discard(key)
                 continue
+            if self._is_closing(port):
+                continue
             status, reason = self._status(port)
             found.append(Report(kind="port", key=key, status=status, reason=reason))
             if status == "ACTIVE":
                 self._unsettled.discard(key)
         return found
+
+    def _is_closing(self, port: Port) -> bool:
+        """On its way down, but what it sends may still pass: it is not down before that has ended."""
+        owner = self._flows.owner_outcome(self.bridge, f"port/{port.key}")
+        return not port.admin_state_up and port.key in self._ofports and not owner.settled
 
     # -- its own -----------------------------------------------------------------------------------
 
@@ -209,6 +216,10 @@ class PortManager:
             self._take_away(key, kept=end.device)
         self._plug(port, end)
         number = self._switch.ofport(end.name)
+        if number is None or not port.admin_state_up:
+            # Nothing of it is left in the tables, whether or not the switch knows the port at the moment.
+            self._flows.want(self.bridge, f"port/{key}", [])
+            self._flows.want_meters(self.bridge, f"port/{key}", [])
         if number is None:
             self._ofports.pop(key, None)
             return

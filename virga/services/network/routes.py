@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from virga.api.collection import Collection, nested
+from virga.api.collection import Collection, MakeContext, nested
 from virga.api.faults import Fault, identity_envelope, network_envelope
 from virga.api.request import Request
 from virga.api.resource import Context, Resource
@@ -85,14 +85,7 @@ def envelope(fault: Fault, request_id: str) -> Any:
     )
 
 
-def service(settings: Settings) -> ServiceApi:
-    """The Network service of one cloud."""
-
-    def make_context(req: Request) -> Context:
-        caller = req.caller
-        admin = req.policy.allows(caller, "context_is_admin", {})
-        return Context(caller, req.policy, settings, admin)
-
+def _all_routes(make_context: MakeContext) -> list[Route]:
     routes = [
         Route("GET", "/", versions, PUBLIC),
         Route("GET", "/v2.0", index, PUBLIC),
@@ -134,10 +127,21 @@ def service(settings: Settings) -> ServiceApi:
         port_forwarding.for_floating,
         make_context,
     )
+    return routes
+
+
+def service(settings: Settings) -> ServiceApi:
+    """The Network service of one cloud."""
+
+    def make_context(req: Request) -> Context:
+        caller = req.caller
+        admin = req.policy.allows(caller, "context_is_admin", {})
+        return Context(caller, req.policy, settings, admin)
+
     return ServiceApi(
         name="network",
         prefix="/network",
-        routes=routes,
+        routes=_all_routes(make_context),
         envelope=envelope,
         project_scope=True,
         policies=POLICIES,

@@ -14,7 +14,11 @@ from virga.db.within import within
 from virga.lib.clock import iso_seconds
 from virga.services.network.models import tag
 
-_TAGS = select(tag.c.resource_id, tag.c.tag).where(within(tag.c.resource_id))
+_TAGS = (
+    select(tag.c.resource_id, tag.c.tag)
+    .where(within(tag.c.resource_id))
+    .order_by(tag.c.resource_id, tag.c.tag)
+)
 
 
 def fresh(tx: Tx, revision: int = 0) -> Values:
