@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+IDLE_S = 4.0
+"""A server may have closed a connection that was idle for longer."""
+
 
 class Client:
     """A session of ``admin``, without any library between us and the socket."""
@@ -21,6 +24,7 @@ class Client:
         parts = urlsplit(endpoint)
         self.endpoint = endpoint
         self.project_id = ""
+        self._used = time.monotonic()
         self._connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=300)
         self.token = token or self._login(user, password)
 
@@ -50,6 +54,8 @@ class Client:
 
     def raw(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         """Send and read the whole answer; the JSON is not decoded."""
+        if time.monotonic() - self._used > IDLE_S:
+            self._connection.close()
         if self._connection.sock is None:
             self._connection.connect()
             connected: Any = self._connection.sock
@@ -60,7 +66,9 @@ class Client:
             headers["Content-Type"] = "application/json"
         self._connection.request(method, path, data, headers)
         answer = self._connection.getresponse()
-        return answer.status, answer.read()
+        content = answer.read()
+        self._used = time.monotonic()
+        return answer.status, content
 
     def json(self, method: str, path: str, body: Any = None) -> Any:
         """Send, expect success, decode."""

@@ -35,6 +35,9 @@ class Running:
         password = (self.settings.state_dir / "admin_password").read_text().strip()
         return Client(self.settings.endpoint, password)
 
+    def server_pid(self) -> int:
+        return next(pid for pid, line in self.pids().items() if "virga.server" in line)
+
     def pids(self) -> dict[int, str]:
         """Our own processes of this cloud by pid: those with its directory on their command line."""
         wanted = str(self.settings.state_dir).encode()
@@ -47,6 +50,15 @@ class Running:
                 if wanted in line and b"virga" in line and b"python" in line.split(b"\0")[0]:
                     found[int(entry.name)] = line.replace(b"\0", b" ").decode().strip()
         return found
+
+
+def cpu_ms(pid: int) -> float:
+    """Processor time that all threads of a process have had, in milliseconds."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e6
 
 
 def resident_mb(pid: int) -> float:

@@ -1,8 +1,9 @@
 """``make bench-growth``: what one more port costs while there are 100, 1,000, 10,000 of them, on 1, 10 and 100 hosts.
 
 The data plane is the one in memory, so that this is the cost of the control plane and of the agents'
-own thinking. The slope is that of cost over size in powers of ten: 0 where one more port costs the same at every
-size, 1 where it costs ten times as much beside ten times as many.
+own thinking: the processor time of the one process that they all share, all agents included. The slope is that of cost
+over size in powers of ten: 0 where one more port costs the same at every size, 1 where it costs ten times as much
+beside ten times as many.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import math
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,12 @@ from bench import clouds
 from bench.client import Client
 from bench.wiring import bound_port, until_active
 
-SAMPLES = 30
-WIRED = 10
+SAMPLES = 50
+READS = 200
+QUIET_MS = 20.0
+"""What idle agents use in a fifth of a second, at most."""
 PORTS = "/network/v2.0/ports"
+Act = Callable[[int], object]
 RESULT = clouds.ROOT / ".cache/bench-growth.json"
 
 
@@ -60,49 +65,54 @@ def curve(running: clouds.Running, hosts: int, sizes: tuple[int, ...]) -> list[d
             last = client.json("POST", PORTS, body)["ports"][-1]["id"]
             there += step
         until_active(client, last, 600)
-        rows.append({"ports": size, **operations(client, network, hosts)})
+        until_quiet(running.server_pid())
+        rows.append({"ports": size, **operations(client, running.server_pid(), network, hosts)})
     return rows
 
 
-def operations(client: Client, network: str, hosts: int) -> dict[str, float]:
-    """Milliseconds of one request of each kind, in the middle of many; what was made is removed again."""
+def operations(client: Client, pid: int, network: str, hosts: int) -> dict[str, float]:
+    """Processor milliseconds of one request of each kind; what was made is removed again."""
     made: list[str] = []
 
     def create(number: int) -> None:
         body = {"port": _port(network, hosts, 1_000_000 + number)}
         made.append(client.json("POST", PORTS, body)["port"]["id"])
+        if number == SAMPLES - 1:
+            until_active(client, made[-1], 600)
 
-    def wire(number: int) -> None:
-        create(SAMPLES + number)
-        until_active(client, made[-1])
+    def cost(act: Act, samples: int = READS) -> float:
+        before = clouds.cpu_ms(pid)
+        for number in range(samples):
+            act(number % SAMPLES)
+        if samples == SAMPLES:
+            until_quiet(pid)
+        return round((clouds.cpu_ms(pid) - before) / samples, 2)
 
-    found = {
-        "create": _median(create),
-        "show": _median(lambda n: client.json("GET", f"{PORTS}/{made[n]}")),
-        "list of one device": _median(
-            lambda n: client.json("GET", f"{PORTS}?device_id=bench-{1_000_000 + n}")
+    return {
+        "create and bind, until ACTIVE": cost(create, SAMPLES),
+        "show": cost(lambda n: client.json("GET", f"{PORTS}/{made[n]}")),
+        "list of one device": cost(lambda n: client.json("GET", f"{PORTS}?device_id=bench-{1_000_000 + n}")),
+        "first page of 20": cost(lambda n: client.json("GET", f"{PORTS}?limit=20")),
+        "update": cost(
+            lambda n: client.json("PUT", f"{PORTS}/{made[n]}", {"port": {"dns_name": "x"}}), SAMPLES
         ),
-        "first page of 20": _median(lambda n: client.json("GET", f"{PORTS}?limit=20")),
-        "update": _median(lambda n: client.json("PUT", f"{PORTS}/{made[n]}", {"port": {"name": "x"}})),
-        "create until ACTIVE": _median(wire, WIRED),
+        "delete": cost(lambda n: client.json("DELETE", f"{PORTS}/{made.pop()}"), SAMPLES),
     }
-    found["delete"] = _median(lambda n: client.json("DELETE", f"{PORTS}/{made.pop()}"))
-    for port in made:
-        client.json("DELETE", f"{PORTS}/{port}")
-    return found
+
+
+def until_quiet(pid: int) -> None:
+    """Until the process, with the agents in it, has nothing left to do."""
+    before = clouds.cpu_ms(pid)
+    while True:
+        time.sleep(0.2)
+        now = clouds.cpu_ms(pid)
+        if now - before < QUIET_MS:
+            return
+        before = now
 
 
 def _port(network: str, hosts: int, number: int) -> dict[str, str]:
     return bound_port(network, f"host{number % hosts + 1}", number)
-
-
-def _median(act: Any, samples: int = SAMPLES) -> float:
-    times = []
-    for number in range(samples):
-        began = time.perf_counter()
-        act(number)
-        times.append((time.perf_counter() - began) * 1000)
-    return round(statistics.median(times), 2)
 
 
 def slope(rows: list[dict[str, Any]], name: str) -> float:
