@@ -37,6 +37,10 @@ class _Within(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
 
+    def self_group(self, against: Any = None) -> Any:
+        """As it is: SQLAlchemy would compare it with 1, and SQLite then looks at every row instead of its index."""
+        return self
+
 
 @compiles(_Within)
 def _any(element: Any, compiler: Any, **options: Any) -> str:

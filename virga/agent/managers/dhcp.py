@@ -154,9 +154,9 @@ class DhcpManager:
     def _lines_of(self, network: DhcpNetwork) -> Iterable[dnsmasq.HostLines]:
         """In the order of the ports' ids."""
         hosts, lines = self._hosts.get(network.key, {}), self._lines.get(network.key, {})
-        fresh = {key: dnsmasq.host_lines(network, host) for key, host in hosts.items() if key not in lines}
-        if fresh:
-            lines = self._lines[network.key] = dict(sorted((lines | fresh).items()))
+        if fresh := hosts.keys() - lines.keys():
+            lines |= {key: dnsmasq.host_lines(network, hosts[key]) for key in fresh}
+            lines = self._lines[network.key] = {key: lines[key] for key in sorted(lines)}
         return lines.values()
 
     def reports(self) -> Sequence[Report]:
