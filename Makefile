@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest
 # Tests that need root run when there is root.
 ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
 
-.PHONY: help up down setup packages venv guest test check format unit house api kernel scenario bench \
+.PHONY: help up down setup packages venv guest test check format unit house api kernel scenario bench bench-growth bench-peer bench-page \
 	conformance conformance-api docs lock clean
 
 help: ## This list.
@@ -66,6 +66,15 @@ scenario: setup ## Whole clouds on this machine; root.
 
 bench: setup ## Speed and memory: a table, and JSON.
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-growth: $(READY) ## What one more port costs beside 100, 1,000 and 10,000; SIZES="100 100000", ARGS="--hosts 10".
+	@$(BIN)/python -m bench.growth $(ARGS) $(SIZES)
+
+bench-peer: $(READY) ## A real Neutron beside Virga, in turn; installs it below .cache; root, 10 minutes and more.
+	@$(BIN)/python -m bench.peer $(ARGS)
+
+bench-page: bench-growth ## docs/performance.md, with what bench-peer found the last time.
+	@$(MAKE) -s bench ARGS="--page docs/performance.md"
 
 conformance: setup ## Other people's suites on a lab, up to an hour; or one list: LIST=FILE.
 	@$(BIN)/python -m conformance $(if $(LIST),--list $(LIST),--group lab --lists $(LISTS) $(KEEP)) $(ARGS)

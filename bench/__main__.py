@@ -12,10 +12,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import api, clouds, performance_page, start, wiring
+from bench import agent, api, clouds, compute, datapath, image, performance_page, start, token, wiring
 from bench.clouds import ROOT, VIRGA
 
-PARTS = ("start", "instance", "memory", "api", "wiring")
+ON_THE_LAB = ("start", "instance", "memory", "wiring")
+BY_NAMESPACES = ("datapath", "agent")
+ALONE = ("api", "image", "token")
+PARTS = (*ON_THE_LAB, *BY_NAMESPACES, *ALONE, "servers")
+KEPT = {"peer": ROOT / ".cache/bench-peer.json", "growth": ROOT / ".cache/bench-growth.json"}
+"""What other targets measured: it is on the page, too."""
 
 
 @click.command()
@@ -27,19 +32,48 @@ def main(parts: tuple[str, ...], target: Path, page: Path | None, flavor: str) -
     """Measure this machine."""
     wanted = parts or PARTS
     results: dict[str, Any] = json.loads(target.read_text()) if target.exists() else {}
-    if {"start", "instance", "memory", "wiring"} & set(wanted):
+    if set(ON_THE_LAB) & set(wanted):
         with clouds.cloud("lab") as running:
             results |= on_the_lab(running, wanted, flavor)
-    if "api" in wanted:
+    if set(BY_NAMESPACES) & set(wanted):
+        with clouds.cloud("lab", toml=datapath.LAB) as running:
+            results |= by_namespaces(running, wanted)
+    if set(ALONE) & set(wanted):
         with clouds.server_alone(clouds.MANY_NETWORKS) as running:
-            client = running.client()
-            client.lift_quotas()
-            results["api"] = [asdict(t) for t in [*api.creates(client), *api.lists(client)]]
+            results |= alone(running, wanted)
+    if "servers" in wanted:
+        with clouds.cloud("fake", hosts=compute.HOSTS) as running:
+            results["servers"] = compute.long_list(running.client())
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(results, indent=2) + "\n")
     show(results)
     if page is not None:
-        page.write_text(performance_page.render(results))
+        kept = {name: json.loads(path.read_text()) for name, path in KEPT.items() if path.exists()}
+        page.write_text(performance_page.render({**results, **kept}))
+
+
+def by_namespaces(running: clouds.Running, wanted: tuple[str, ...]) -> dict[str, Any]:
+    """What needs packets and no emulator, on one lab."""
+    results: dict[str, Any] = {}
+    if "datapath" in wanted:
+        results["datapath"] = datapath.throughput(running)
+    if "agent" in wanted:
+        results["agent"] = agent.plug_and_restart(running)
+    return results
+
+
+def alone(running: clouds.Running, wanted: tuple[str, ...]) -> dict[str, Any]:
+    """What is of the server alone."""
+    client = running.client()
+    client.lift_quotas()
+    results: dict[str, Any] = {}
+    if "token" in wanted:
+        results["token"] = token.validation(running, client)
+    if "image" in wanted:
+        results["image"] = image.transfers(client, running.server_pid())
+    if "api" in wanted:
+        results["api"] = [asdict(t) for t in [*api.creates(client), *api.lists(client)]]
+    return results
 
 
 def on_the_lab(running: clouds.Running, wanted: tuple[str, ...], flavor: str) -> dict[str, Any]:
@@ -67,7 +101,7 @@ def on_the_lab(running: clouds.Running, wanted: tuple[str, ...], flavor: str) ->
 def show(results: dict[str, Any]) -> None:
     """Tables for people."""
     console = Console()
-    for name in ("start", "instance", "memory_mb"):
+    for name in ("start", "instance", "memory_mb", "datapath", "agent", "image", "token", "servers"):
         if name in results:
             table = Table("what", "figure", title=name)
             for key, value in results[name].items():

@@ -52,9 +52,9 @@ def throughput(running: Running) -> dict[str, float]:
         _drop_plain(running)
     medians = {name: round(statistics.median(values), 1) for name, values in found.items()}
     return {
-        "plain_mb_s": medians["plain"],
-        "pipeline_mb_s": medians["pipeline"],
-        "share_percent": round(100 * medians["pipeline"] / medians["plain"], 1),
+        "plain switching, MB/s": medians["plain"],
+        "the pipeline, MB/s": medians["pipeline"],
+        "the pipeline has of plain switching, %": round(100 * medians["pipeline"] / medians["plain"], 1),
     }
 
 

@@ -26,10 +26,10 @@ def transfers(client: Client, pid: int, size_mb: int = SIZE_MB) -> dict[str, flo
     grown = _peak_mb(pid) - before
     client.json("DELETE", f"/image/v2/images/{image}")
     return {
-        "image_mb": size_mb,
-        "upload_mb_s": round(size_mb / up, 1),
-        "download_mb_s": round(size_mb / down, 1),
-        "memory_grew_mb": round(grown, 1),
+        "image, MB": size_mb,
+        "upload, MB/s": round(size_mb / up, 1),
+        "download, MB/s": round(size_mb / down, 1),
+        "the server grew by at most, MB": round(grown, 1),
     }
 
 
