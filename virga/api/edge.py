@@ -267,13 +267,14 @@ class Edge:
         # An unknown token is refused in front of every service, always in the words of the Identity API.
         envelope = identity_envelope if fault.status == 401 else self.service.envelope
         body = envelope(fault, req.request_id)
-        headers = dict(fault.headers)
+        headers = {"content-type": self.service.fault_type} | dict(fault.headers)
         if fault.status == 401:
+            headers["content-type"] = "application/json"
             headers.setdefault("www-authenticate", f'Keystone uri="{_origin(req.base_url)}/identity"')
         return Response(fault.status, body, headers)
 
     async def _send(self, response: Response, req: Request, send: Send) -> int:
-        headers = dict.fromkeys(self.service.request_id_headers, req.request_id)
+        headers = dict.fromkeys(self.service.request_id_headers, req.request_id) | dict(self.service.headers)
         if self.service.microversions is not None and req.versioned:
             headers |= self.service.microversions.response_headers(req.microversion)
         headers |= req.response_headers
@@ -284,6 +285,8 @@ class Edge:
         elif response.body is not None and response.status not in BODILESS:
             body = msgspec.json.encode(response.body)
             headers.setdefault("content-type", "application/json")
+        elif response.stream is None and req.method in self.service.empty_types:
+            headers.setdefault("content-type", self.service.empty_types[req.method])
         if response.stream is None and response.status not in BODILESS:
             headers["content-length"] = str(len(body))
         await send(

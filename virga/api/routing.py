@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from re import Pattern
 from typing import Any
@@ -75,6 +75,12 @@ class ServiceApi:
     """Its policies are for tokens of a project: those of the system or of a domain are turned away."""
     forbidden: Callable[[Fault], Fault] | None = None
     """Rewords a policy refusal the way the service does."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Carried by every answer."""
+    empty_types: Mapping[str, str] = field(default_factory=dict)
+    """Method to the content type that its answers without a body carry."""
+    fault_type: str = "application/json"
+    """The content type of refusals."""
     modernise: Callable[[Request], None] | None = None
     """Turns an old URL of the service into today's, before routes are looked up."""
 

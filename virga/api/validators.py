@@ -138,7 +138,7 @@ def ip_address(value: Any) -> str:
 
 
 def cidr(value: Any) -> str:
-    """A subnet in canonical text; host bits must be zero."""
+    """A subnet in canonical text: host bits are dropped, as Neutron drops them."""
     try:
         if not isinstance(value, str):
             raise ValueError
@@ -146,7 +146,7 @@ def cidr(value: Any) -> str:
     except ValueError:
         raise Invalid(f"'{value}' is not a valid IP subnet") from None
     network = interface.network
-    if "/" not in value or interface.ip != network.network_address:
+    if "/" not in value:
         raise Invalid(f"'{value}' isn't a recognized IP subnet cidr, '{network}' is recommended")
     return str(network)
 

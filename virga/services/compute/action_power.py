@@ -12,7 +12,7 @@ from virga.contract.calls import InjectNmi, Reboot
 from virga.db.tx import Tx
 from virga.services.compute import host, instance_action, server, states
 from virga.services.compute.action import action_route
-from virga.services.compute.faults import Busy
+from virga.services.compute.faults import Busy, NotFoundHere
 from virga.services.compute.jobs_arguments import ServerJob
 from virga.services.compute.schema import NULL, always, check_body, obj, wrapped
 from virga.services.compute.server import Server, check_lock, check_state, on_server
@@ -150,10 +150,22 @@ async def crash_dump(ctx: AsyncContext, req: Request) -> Any:
     return Response(202)
 
 
+def _of_a_cell(handler: Callable[[Tx, Request], Any]) -> Callable[[Tx, Request], Any]:
+    """Nova looks for the cell of a server that is to stop before it looks for the server, and says so."""
+
+    def verb(tx: Tx, req: Request) -> Any:
+        if server.find(tx, req["server_id"]) is None:
+            message = f"Instance {req['server_id']} has no mapping to a cell."
+            raise NotFoundHere(message, type="InstanceMappingNotFound")
+        return handler(tx, req)
+
+    return verb
+
+
 def routes(settings: Settings) -> list[Route]:
     return [
         action_route("os-start", on_server("servers:start", start)),
-        action_route("os-stop", on_server("servers:stop", stop)),
+        action_route("os-stop", _of_a_cell(on_server("servers:stop", stop))),
         action_route("reboot", on_server("servers:reboot", reboot)),
         action_route("pause", on_server("os-pause-server:pause", pause)),
         action_route("unpause", on_server("os-pause-server:unpause", unpause)),

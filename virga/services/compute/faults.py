@@ -10,7 +10,9 @@ Fault
 
 from __future__ import annotations
 
-from virga.api.faults import Fault
+from typing import Any
+
+from virga.api.faults import Fault, compute_envelope, image_envelope
 
 
 class Invalid(Fault):
@@ -68,8 +70,20 @@ def over_quota(resource: str, requested: str, used: str, limit: str) -> Refused:
     )
 
 
+class NoSuchPage(Fault):
+    """A URL that is not one: answered before Compute's own words begin."""
+
+    status = 404
+
+
 def page_not_found(method: str, path: str) -> Fault:
-    return NotFoundHere("The resource could not be found.")
+    return NoSuchPage("The resource could not be found.", headers={"content-type": "application/json"})
+
+
+def envelope(fault: Fault, request_id: str) -> Any:
+    """Compute's envelope, except for URLs that do not exist."""
+    words = image_envelope if isinstance(fault, NoSuchPage) else compute_envelope
+    return words(fault, request_id)
 
 
 def removed() -> Gone:

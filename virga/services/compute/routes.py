@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virga.api.faults import Fault, compute_envelope
+from virga.api.faults import Fault
 from virga.api.routing import Route, ServiceApi
 from virga.services.compute import (
     action,
@@ -42,7 +42,7 @@ from virga.services.compute import (
     version,
     volume_attachment,
 )
-from virga.services.compute.faults import page_not_found
+from virga.services.compute.faults import envelope, page_not_found
 from virga.services.compute.policies import POLICIES
 from virga.settings import Settings
 
@@ -99,7 +99,9 @@ def service(settings: Settings) -> ServiceApi:
         name="compute",
         prefix="/compute",
         routes=routes(settings),
-        envelope=compute_envelope,
+        envelope=envelope,
+        empty_types=dict.fromkeys(("GET", "DELETE", "PUT", "POST"), "application/json"),
+        fault_type="application/json; charset=UTF-8",
         project_scope=True,
         policies=POLICIES,
         microversions=version.MICROVERSIONS,

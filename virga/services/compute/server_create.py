@@ -110,7 +110,8 @@ def _understand(tx: Tx, req: Request, body: dict[str, Any]) -> Order:
         own = [d for d in devices if not (d.source_type == "image" and d.destination_type == "local")]
         devices = own if any(d.boot_index == 0 for d in own) else [*mapped, *own]
     kind = kept["extra_specs"].get("virga:kind", "")
-    devices = volumes.check_new(tx, caller, block_device.check(devices, kept), count, kind)
+    devices = block_device.check(devices, kept)
+    devices = volumes.check_new(tx, caller, devices, count, kind, image is not None)
     root = next((d for d in devices if d.boot_index == 0), None)
     from_volume = root is not None and root.is_volume
     if image is not None and not from_volume:

@@ -107,7 +107,8 @@ def create(tx: Tx, req: Request, row: Server) -> Any:
     if req.microversion >= (2, 45):
         return Response(202, {"image_id": image.id})
     origin = req.base_url.rsplit("/compute", 1)[0]
-    return Response(202, None, {"location": f"{origin}/image/images/{image.id}"})
+    place = {"location": f"{origin}/image/images/{image.id}", "content-type": "text/html; charset=UTF-8"}
+    return Response(202, None, place)
 
 
 def begin(tx: Tx, row: Server, image_id: str, **extra: Any) -> None:

@@ -42,8 +42,10 @@ def check_kind(kind: str) -> None:
         raise Invalid("An instance of kind namespace has no disks: volumes cannot be attached to it.")
 
 
-def check_new(tx: Tx, caller: Any, devices: list[Device], count: int, kind: str = "qemu") -> list[Device]:
-    """Volumes and snapshots that a create names exist and are free."""
+def check_new(
+    tx: Tx, caller: Any, devices: list[Device], count: int, kind: str = "qemu", with_image: bool = False
+) -> list[Device]:
+    """Volumes and snapshots that a create names exist and are free. Who names an image too answers for what boots."""
     for device in devices:
         if not device.is_volume:
             continue
@@ -53,7 +55,7 @@ def check_new(tx: Tx, caller: Any, devices: list[Device], count: int, kind: str 
                 "Cannot attach one or more volumes to multiple instances", type="MultiplePortsNotApplicable"
             )
         if device.volume_id:
-            _check_volume(tx, caller, device)
+            _check_volume(tx, caller, device, with_image)
         elif device.snapshot_id:
             try:
                 snapshot.get(tx, caller, device.snapshot_id)
@@ -62,12 +64,12 @@ def check_new(tx: Tx, caller: Any, devices: list[Device], count: int, kind: str 
     return devices
 
 
-def _check_volume(tx: Tx, caller: Any, device: Device) -> None:
+def _check_volume(tx: Tx, caller: Any, device: Device, with_image: bool) -> None:
     try:
         row = volume.get(tx, caller, device.volume_id)
     except Fault:
         raise block_device.invalid(f"failed to get volume {device.volume_id}.") from None
-    if device.boot_index == 0 and not row.bootable:
+    if device.boot_index == 0 and not row.bootable and not with_image:
         raise Invalid(f"Block Device {row.id} is not bootable.", type="InvalidBDMVolumeNotBootable")
     if row.status != "available" and not row.multiattach:
         raise Invalid(

@@ -355,6 +355,7 @@ def service(settings: Settings) -> ServiceApi:
             *_credentials(credentials),
         ],
         envelope=identity_envelope,
+        headers={"vary": "X-Auth-Token"},
         policies=POLICIES,
         not_found=_not_found,
         forbidden=reworded,

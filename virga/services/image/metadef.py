@@ -36,6 +36,8 @@ RESOURCE_TYPES = (
     "OS::Nova::Server",
     "OS::Trove::Instance",
 )
+KNOWN_SINCE = "2014-09-29T00:00:00Z"
+"""When OpenStack learnt the types above."""
 _FIELDS = ("display_name", "description", "visibility", "protected", "owner")
 
 
@@ -236,8 +238,12 @@ def remove(tx: Tx, req: Request) -> Response:
 
 
 def resource_types(tx: Tx, req: Request) -> dict[str, Any]:
-    """What namespaces can be associated with."""
-    return {"resource_types": [{"name": name} for name in RESOURCE_TYPES]}
+    """What namespaces can be associated with: the known types, and those that somebody associated."""
+    rows = tx.all(select(items).where(items.c.kind == "resource_type").order_by(items.c.created_at))
+    first = {row.name: _times(row) for row in reversed(list(rows))}
+    began = {"created_at": KNOWN_SINCE, "updated_at": KNOWN_SINCE}
+    known = dict.fromkeys(RESOURCE_TYPES, began)
+    return {"resource_types": [{"name": name, **times} for name, times in (known | first | known).items()]}
 
 
 _NOUNS = {"object": "object", "property": "property", "tag": "tag", "resource_type": "resource-type"}

@@ -120,6 +120,7 @@ def service(settings: Settings) -> ServiceApi:
         routes=routes(Store(settings)),
         envelope=image_envelope,
         project_scope=True,
+        empty_types=dict.fromkeys(("DELETE", "PUT", "POST"), "text/html; charset=UTF-8"),
         policies=POLICIES,
         not_found=_not_found,
         malformed=_malformed,
