@@ -20,11 +20,11 @@ from tests.faults.explanation import Said, explain
 from tests.faults.fault import FAULTS, Fault
 from tests.faults.healthy import HEALTHY
 from tests.faults.table import Row, Table, page
-from tests.faults.traffic import Path, becomes
+from tests.faults.traffic import Path, becomes, works
 from tests.faults.world import World
 from tests.lib.lab import Lab, running_lab
 
-LISTS = ("by_api", "behind_switch", "behind_router", "behind_service")
+LISTS = ("by_api", "behind_switch", "behind_router", "behind_service", "unusual")
 TOML = 'repair = false\naccelerator = "tcg"\n'
 EXIT_REACHABLE, EXIT_NOT = 0, 1
 
@@ -55,8 +55,18 @@ def _resolved(world: World, path: Path) -> Path:
     return dataclasses.replace(path, target=path.target.format(**world.names()))
 
 
-def judge(world: World, fault: Fault) -> Row:
-    """Break, see that it is broken, ask, mend, see that it works again."""
+def bystander(world: World, number: int) -> Row | None:
+    """A path that still works while something else is broken; None when the chosen one does not."""
+    path = HEALTHY[7 * number % len(HEALTHY)]
+    if not works(world, path):
+        return None
+    said = explain(world, path)
+    wrong = "" if said.status != EXIT_NOT and said.code else said.text
+    return Row("healthy", str(path), "REACHABLE", said.code, said.seconds, wrong, bystander=True)
+
+
+def judge(world: World, fault: Fault, others: list[Row], number: int | None) -> Row:
+    """Break, see that it is broken, ask, mend, see that it works again. With ``number``: ask of another path, too."""
     probe = _resolved(world, fault.probe)
     broken = fault.break_(world)
     try:
@@ -65,6 +75,8 @@ def judge(world: World, fault: Fault) -> Row:
         if not becomes(world, probe, False):
             return Row(fault.name, str(fault.asked), fault.code, "", 0.0, "the fault breaks nothing")
         said = explain(world, fault.asked)
+        other = bystander(world, number) if number is not None else None
+        others += [other] if other is not None else []
     except Exception as error:
         return Row(fault.name, str(fault.asked), fault.code, "", 0.0, f"cannot break: {error}")
     finally:
@@ -108,9 +120,12 @@ def healthy(world: World, path: Path) -> Row:
     help="State directory of a kept world.",
 )
 @click.option(
+    "--bystanders", is_flag=True, help="While each fault lasts, explain a path that it does not touch."
+)
+@click.option(
     "--page", "page_file", type=click.Path(path_type=File), default=None, help="Write the table as a page."
 )
-def main(only: str, state_dir: File | None, page_file: File | None) -> None:
+def main(only: str, state_dir: File | None, bystanders: bool, page_file: File | None) -> None:
     """Exit status 0 when the bar is reached."""
     warnings.simplefilter("ignore")
     for name in LISTS:
@@ -121,8 +136,11 @@ def main(only: str, state_dir: File | None, page_file: File | None) -> None:
     with world_of(state_dir) as world:
         for path in paths:
             table.add(healthy(world, path))
-        for fault in chosen:
-            table.add(judge(world, fault))
+        for number, fault in enumerate(chosen):
+            others: list[Row] = []
+            table.add(judge(world, fault, others, number if bystanders else None))
+            for row in others:
+                table.add(row)
         for path in paths if chosen else []:
             table.add(healthy(world, path))
     print(table.totals())

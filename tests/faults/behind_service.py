@@ -93,7 +93,7 @@ in_guest("guest's interface down, routed", "GUEST_SILENT", "web near tcp/22", "n
          "sh -c 'ip link set eth0 up; ip route replace default via 10.71.2.1'")  # fmt: skip
 in_guest("guest has no address", "GUEST_SILENT", "solo other icmp", "other", "host2",
          "ip addr del {other.ip}/24 dev eth0", "ip addr add {other.ip}/24 brd + dev eth0")  # fmt: skip
-in_guest("guest has no way back", "GUEST_FIREWALL", "web db icmp", "db", "host2",
+in_guest("guest has no way back", "NO_ROUTE", "web db icmp", "db", "host2",
          "sh -c 'ip route flush default; ip route add 10.71.2.128/25 via 10.71.2.1'",
          "sh -c 'ip route add default via 10.71.2.1; ip route del 10.71.2.128/25'")  # fmt: skip
 in_guest("guest's neighbour entry poisoned", "GUEST_FIREWALL", "app web icmp", "web", "host1",
@@ -108,14 +108,15 @@ def nothing_listens(world: World) -> Iterator[None]:
 
 @fault("two machines have one address", "ADDRESS_DUPLICATE", "web far tcp/22")
 def duplicate(world: World) -> Iterator[None]:
-    blue, far, web = world.networks["blue"], world.servers["far"], world.servers["web"]
-    world.sh(
-        "host1", f"ip -n {blue.ns} addr add {far.ip}/32 dev {blue.dhcp_tap}; ip -n {web.ns} neigh flush all"
-    )
+    blue, far = world.networks["blue"], world.servers["far"]
+    world.sh("host1", f"ip -n {blue.ns} addr add {far.ip}/32 dev {blue.dhcp_tap}")
+    # Whoever spoke last is believed.
+    announce = f"ip netns exec {blue.ns} timeout 40 arping -A -I {blue.dhcp_tap} {far.ip}"
+    world.sh("host1", f"{announce} > /dev/null 2>&1 & echo $! > {world.host1}/announce")
     yield
-    world.sh(
-        "host1", f"ip -n {blue.ns} addr del {far.ip}/32 dev {blue.dhcp_tap}; ip -n {web.ns} neigh flush all"
-    )
+    world.sh("host1", f"kill $(cat {world.host1}/announce); rm {world.host1}/announce")
+    world.sh("host1", f"ip -n {blue.ns} addr del {far.ip}/32 dev {blue.dhcp_tap}")
+    world.forget_neighbours()
 
 
 on_host("machine stopped as a process", "INSTANCE_DOWN", "web vm icmp", "host1", "kill -STOP {world.qemu}",

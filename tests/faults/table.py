@@ -21,6 +21,8 @@ class Row:
     seconds: float
     wrong: str = ""
     trouble: str = ""
+    bystander: bool = False
+    """A path that works while another one is broken: it may be UNKNOWN, too, where a host cannot be asked."""
 
     @property
     def is_healthy(self) -> bool:
@@ -28,7 +30,7 @@ class Row:
 
     @property
     def right(self) -> bool:
-        return self.expected == self.given and not self.wrong
+        return not self.wrong and (self.expected == self.given or (self.bystander and bool(self.given)))
 
 
 @dataclass

@@ -257,6 +257,7 @@ class World:
 
     def forget_neighbours(self) -> None:
         """What guests and routers learnt; what was set by hand stays."""
+        self.run("machine", "ip", "neigh", "flush", "to", self.outside_cidr)
         for host in ("host1", "host2"):
             spaces = [s.ns for s in self.servers.values() if s.host == host and s.flavor == "ns.tiny"]
             spaces += [r.ns for r in self.routers.values()] if host == "host1" else []

@@ -106,12 +106,10 @@ def _strangers(here: routers.Inside, leg: Leg) -> Iterator[Finding]:
         )
         flights.append(("INPUT", inner))
     device = leg.receiver.port.device_name if leg.receiver.port else ""
-    for rule in netfilter.foreign(here.space.rules):
-        for chain, flight in flights:
-            fits = rule.chain == chain and rule.target in netfilter.STOPS
-            if fits and (
-                rule.policy or netfilter.takes(rule, Passing(flight, device, device, chain == "OUTPUT"))
-            ):
+    for chain, flight in flights:
+        packet = Passing(flight, device, device, chain == "OUTPUT")
+        for rule in netfilter.deciding(here.space.rules, chain, packet):
+            if rule.target in netfilter.STOPS:
                 yield Finding(
                     "DRIFT",
                     f"A foreign rule in {here.space.name} stops the packet ({rule.target}).",

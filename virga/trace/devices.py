@@ -152,6 +152,33 @@ def narrow(leg: Leg, readings: Mapping[str, HostReading]) -> Iterator[Finding]:
                 yield too_narrow(link.name, inner, spot.host, link.mtu, leg.network.mtu)
 
 
+SHAPERS = ("tbf", "htb", "ingress", "clsact")
+"""Queues that limits of ports are made of."""
+
+
+def queues(leg: Leg, readings: Mapping[str, HostReading]) -> Iterator[Finding]:
+    """Queues that strangers put at devices of the leg."""
+    for spot in (leg.sender, leg.receiver):
+        reading = readings.get(spot.host)
+        names = {*points.nics_of(reading, leg), *([points.device_of(spot.port)] if spot.port else [])}
+        inner = points.namespace_of(spot.port) if spot.port is not None else ""
+        for space in reading.namespaces if reading is not None else ():
+            for line in space.queues if space.name in ("", inner) else ():
+                words = line.split()
+                if words[1] in SHAPERS or "dev" not in words[:-1]:
+                    continue
+                name = words[words.index("dev") + 1]
+                if name in names:
+                    inside = f"ip netns exec {space.name} " if space.name else ""
+                    yield Finding(
+                        "DRIFT",
+                        f"A foreign queue ({words[1]}) is at {name}.",
+                        Ref(kind="device", id=name, host=spot.host),
+                        f"virga host exec {spot.host} -- {inside}tc qdisc del dev {name} root",
+                        evidence=(line,),
+                    )
+
+
 def too_narrow(name: str, space: str, host: str, has: int, wants: int) -> Finding:
     where = f" in {space}" if space else ""
     inside = f"ip netns exec {space} " if space else ""
@@ -229,11 +256,5 @@ def guest_rules(leg: Leg, reading: HostReading | None) -> tuple[str, ...]:
     if space is None:
         return ()
     packet = Passing(leg.flight, "eth0", "", is_reply=leg.way == "back")
-    found = [
-        rule.text
-        for rule in netfilter.foreign(space.rules)
-        if rule.chain == "INPUT"
-        and rule.target in netfilter.STOPS
-        and (rule.policy or netfilter.takes(rule, packet))
-    ]
-    return tuple(f"in the guest: {text}" for text in found[:3])
+    found = netfilter.deciding(space.rules, "INPUT", packet)
+    return tuple(f"in the guest: {rule.text}" for rule in found[:3] if rule.target in netfilter.STOPS)

@@ -51,13 +51,13 @@ def _route(line: str) -> KernelRoute | None:
     )
 
 
-def lookup(routes: Sequence[KernelRoute], address: str) -> KernelRoute | None:
-    """The most particular route of the main table."""
+def lookup(routes: Sequence[KernelRoute], address: str, table: str = "main") -> KernelRoute | None:
+    """The most particular route of a table."""
     wanted = ip_address(address)
     best: tuple[int, int] | None = None
     found = None
     for route in routes:
-        if route.table not in ("", "main") or "linkdown" in route.line.split():
+        if (route.table or "main") != table or "linkdown" in route.line.split():
             continue
         network = _network(route, wanted.version)
         if network is None or wanted not in network:
@@ -84,16 +84,46 @@ def _network(route: KernelRoute, version: int):  # type: ignore[no-untyped-def]
     return network if network.version == version else None
 
 
-def refusing_policies(policies: Sequence[str], source: str, destination: str) -> list[str]:
-    """Lines of ``ip rule`` that refuse packets between these addresses."""
-    found = []
+def decide(
+    routes: Sequence[KernelRoute], policies: Sequence[str], source: str, destination: str, came_in: str = ""
+) -> tuple[str, KernelRoute | None]:
+    """The policy rule that decides, empty where it is one that every system has, and the route that it leads to."""
     for line in policies:
         words = line.split()
-        if not any(kind in words for kind in REFUSALS):
+        if not _applies(words, source, destination, came_in):
             continue
-        if _selects(words, "from", source) and _selects(words, "to", destination):
-            found.append(line)
-    return found
+        if any(kind in words for kind in REFUSALS):
+            return line, None
+        table = words[words.index("lookup") + 1] if "lookup" in words[:-1] else ""
+        if table in ("", "local"):
+            continue
+        found = lookup(routes, destination, table)
+        if found is not None and found.kind != "throw":
+            return ("" if table in ("main", "default") else line), found
+    return "", lookup(routes, destination)
+
+
+UNKNOWN_SELECTORS = (
+    "fwmark",
+    "oif",
+    "ipproto",
+    "sport",
+    "dport",
+    "tos",
+    "dsfield",
+    "uidrange",
+    "not",
+    "tun_id",
+)
+
+
+def _applies(words: Sequence[str], source: str, destination: str, came_in: str) -> bool:
+    """A rule that asks for what is not known here is passed over."""
+    if any(word in words for word in UNKNOWN_SELECTORS):
+        return False
+    if "iif" in words[:-1] and words[words.index("iif") + 1] != came_in:
+        return False
+    return _selects(words, "from", source) and _selects(words, "to", destination)
 
 
 def _selects(words: Sequence[str], which: str, address: str) -> bool:

@@ -7,6 +7,7 @@ understood counts as fitting, so that the rule is at least suspected.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
@@ -140,6 +141,40 @@ def _icmp(value: str, packet: Passing) -> bool | None:
     if not number.isdigit():
         return None
     return int(number) == (0 if packet.is_reply else 8)
+
+
+TRANSLATES = ("DNAT", "SNAT", "REDIRECT", "NETMAP", "MASQUERADE")
+DEEPEST = 10
+
+
+def deciding(lines: Sequence[str], chain: str, packet: Passing) -> list[Rule]:
+    """Of each table, the first rule of a stranger that decides over the packet at a hook, in chains of strangers as well."""
+    found = []
+    tables: dict[str, list[Rule]] = {}
+    for rule in map(parse, lines):
+        if rule is not None and rule.family == packet.flight.version and not rule.is_ours:
+            tables.setdefault(rule.table, []).append(rule)
+    for rules in tables.values():
+        answer = _walk(rules, chain, packet, 0)
+        if answer is None or answer.target == "RETURN":
+            answer = next((r for r in rules if r.policy and r.chain == chain and r.target in STOPS), None)
+        if answer is not None and answer.target in (*STOPS, *TRANSLATES):
+            found.append(answer)
+    return found
+
+
+def _walk(rules: Sequence[Rule], chain: str, packet: Passing, depth: int) -> Rule | None:
+    chains = {rule.chain for rule in rules if not rule.policy}
+    for rule in rules:
+        if rule.chain != chain or rule.policy or not takes(rule, packet):
+            continue
+        if rule.target in (*STOPS, *TRANSLATES, "ACCEPT", "RETURN"):
+            return rule
+        if rule.target in chains and depth < DEEPEST:
+            inner = _walk(rules, rule.target, packet, depth + 1)
+            if inner is not None and inner.target != "RETURN":
+                return inner
+    return None
 
 
 def foreign(lines: list[str]) -> list[Rule]:

@@ -302,7 +302,9 @@ def _neighbour(leg: Leg, plan: Plan, sightings: Sequence[Sighting], missing: Way
         arrived = any(
             s.point == wire.key and s.kind == "who-has" and _is_about(s, leg.next_hop) for s in sightings
         )
-        if left and not arrived:
+        answer_left = asked_and_answered(sightings, leg.next_hop, wire)[1]
+        answer_came = any(asked_and_answered(sightings, leg.next_hop, w)[1] for w in came_out)
+        if (left and not arrived) or (answer_left and not answer_came):
             return _wire(leg, wire)
         said = any(s.point == wire.key and s.way == "out" and s.kind == "is-at" for s in sightings)
         heard = any(s.point == came_out[0].key and s.way == "in" and s.kind == "is-at" for s in sightings)

@@ -61,7 +61,7 @@ def _checks(crossing: Crossing, onward: Leg | None, here: Inside, reading: HostR
     for port in (crossing.came_in, crossing.goes_out):
         yield from _device(here, port)
     version = crossing.before.version
-    yield from _switches(here, version, crossing.goes_out)
+    yield from _switches(here, version, crossing.came_in, crossing.goes_out)
     yield from _addresses(crossing, here)
     yield from _rules(crossing, here)
     yield from _lost_rules(crossing, here, reading.differences)
@@ -86,13 +86,23 @@ def _device(here: Inside, port: RouterPort) -> Iterator[Finding]:
         )
 
 
-def _switches(here: Inside, version: int, goes_out: RouterPort) -> Iterator[Finding]:
+def _switches(here: Inside, version: int, came_in: RouterPort, goes_out: RouterPort) -> Iterator[Finding]:
     name = FORWARDING[version]
     if here.space.sysctls.get(name, "1") == "0":
         dotted = name.replace("/", ".")
         yield Finding(
             "DRIFT",
             f"{here.space.name} does not forward IPv{version}: {dotted} is 0.",
+            Ref(kind="sysctl", name=dotted, host=here.host),
+            here.run(f"sysctl -w {dotted}=1"),
+            evidence=(f"{dotted} = 0",),
+        )
+    own = f"net/ipv4/conf/{came_in.device_name}/forwarding"
+    if version == 4 and here.space.sysctls.get(own, "1") == "0":
+        dotted = f"net.ipv4.conf.{came_in.device_name}.forwarding"
+        yield Finding(
+            "DRIFT",
+            f"{here.space.name} does not forward what comes in at {came_in.device_name}: {dotted} is 0.",
             Ref(kind="sysctl", name=dotted, host=here.host),
             here.run(f"sysctl -w {dotted}=1"),
             evidence=(f"{dotted} = 0",),
@@ -123,6 +133,13 @@ def _addresses(crossing: Crossing, here: Inside) -> Iterator[Finding]:
     outer = {crossing.before.destination, crossing.after.source} if crossing.floating_ip_id else set()
     inner = {crossing.after.destination, crossing.before.source}
     everything = {a.split()[0].partition("/")[0] for link in here.links.values() for a in link.addresses}
+    if crossing.after.destination in everything:
+        yield Finding(
+            "DRIFT",
+            f"{here.space.name} has the address {crossing.after.destination} itself, and keeps what is for it.",
+            here.ref,
+            here.run("ip address show"),
+        )
     for address in sorted(outer - inner):
         if address not in everything:
             yield Finding(
@@ -154,10 +171,9 @@ def hooks(crossing: Crossing) -> list[tuple[str, Passing]]:
 
 def _rules(crossing: Crossing, here: Inside) -> Iterator[Finding]:
     """Rules of strangers."""
-    for rule in netfilter.foreign(here.space.rules):
-        for chain, packet in hooks(crossing):
-            if rule.chain == chain and (rule.policy or netfilter.takes(rule, packet)):
-                yield from _stranger(rule, crossing, here)
+    for chain, packet in hooks(crossing):
+        for rule in netfilter.deciding(here.space.rules, chain, packet):
+            yield from _stranger(rule, crossing, here)
     yield from nft(here)
 
 
@@ -184,7 +200,7 @@ def _stranger(rule: netfilter.Rule, crossing: Crossing, here: Inside) -> Iterato
             mend,
             evidence=(rule.text,),
         )
-    elif rule.target in ("DNAT", "SNAT", "REDIRECT", "NETMAP", "MASQUERADE") and crossing.way == "there":
+    elif rule.target in netfilter.TRANSLATES and crossing.way == "there":
         yield Finding(
             "FIP_STALE" if crossing.floating_ip_id else "DRIFT",
             f"A foreign rule in {here.space.name} translates the packet ({rule.target}).",
@@ -270,16 +286,19 @@ def _matters(crossing: Crossing, table: str, missing: Sequence[str]) -> bool:
 
 def _route(crossing: Crossing, onward: Leg | None, here: Inside) -> Iterator[Finding]:
     destination = crossing.after.destination
-    refusing = kernel_routes.refusing_policies(here.space.policies, crossing.before.source, destination)
-    for line in refusing[:1]:
+    routes = kernel_routes.parse(here.space.routes)
+    policy, found = kernel_routes.decide(
+        routes, here.space.policies, crossing.before.source, destination, crossing.came_in.device_name
+    )
+    if policy and (found is None or found.kind):
         yield Finding(
             "NO_ROUTE",
             f"A policy rule in {here.space.name} refuses the packet.",
-            Ref(kind="route", name=line, host=here.host),
+            Ref(kind="route", name=policy, host=here.host),
             here.run("ip rule list"),
-            evidence=(line,),
+            evidence=(policy, *([found.line] if found is not None else [])),
         )
-    found = kernel_routes.lookup(kernel_routes.parse(here.space.routes), destination)
+        return
     if found is None:
         yield Finding(
             "NO_ROUTE",
@@ -296,7 +315,7 @@ def _route(crossing: Crossing, onward: Leg | None, here: Inside) -> Iterator[Fin
             here.run(f"ip route del {found.line}"),
             evidence=(found.line,),
         )
-    elif found.destination == "default" and not any(n.startswith("default ") for n in crossing.notes):
+    elif found.destination == "default" and not _by_default(crossing):
         yield Finding(
             "NO_ROUTE",
             f"The route to {destination} is missing in {here.space.name}; only the default one is left.",
@@ -312,6 +331,10 @@ def _route(crossing: Crossing, onward: Leg | None, here: Inside) -> Iterator[Fin
             here.run(f"ip route del {found.line}"),
             evidence=(f"there: {found.line}", *(f"meant: {note}" for note in crossing.notes)),
         )
+
+
+def _by_default(crossing: Crossing) -> bool:
+    return any(note.startswith(("default ", "0.0.0.0/0 ", "::/0 ")) for note in crossing.notes)
 
 
 def _same_hop(via: Sequence[str], onward: Leg | None, destination: str) -> bool:

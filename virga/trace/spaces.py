@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from virga.contract.explain import Ref
 from virga.contract.trace import HostReading, ReadHost
-from virga.trace import daemons, devices, routers
+from virga.trace import daemons, devices, guests, routers
 from virga.trace.model import Crossing, Finding, Leg, Path
 from virga.trace.points import namespace_of
 
@@ -64,6 +64,12 @@ def judge(
         for one in _of_leg(step, readings, first=first, last=last):
             certain.append(replace(one, step=number))
         suspects += [replace(one, step=number) for one in devices.narrow(step, readings)]
+        suspects += [replace(one, step=number) for one in devices.queues(step, readings)]
+        if first or number == len(path.there):
+            ends = path.back[-1] if first and path.back else None
+            back = ends if isinstance(ends, Leg) else None
+            found = guests.judge(step, back, readings.get(step.sender.host))
+            certain += [replace(found, step=number)] if found is not None else []
     if service and steps and isinstance(steps[0], Leg):
         reading = readings.get(steps[0].receiver.host)
         served = daemons.judge(service, steps[0], reading) if reading is not None else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virga.trace.kernel_routes import lookup, parse, refusing_policies
+from virga.trace.kernel_routes import decide, lookup, parse
 
 ROUTES = parse(
     [
@@ -41,11 +41,19 @@ def test_families_do_not_mix() -> None:
     assert lookup([], "10.0.0.1") is None
 
 
-def test_policies_that_refuse() -> None:
+def test_policies_decide_in_order() -> None:
     lines = [
         "0: from all lookup local",
         "5: from 10.1.0.3 to 10.2.0.0/24 prohibit",
-        "6: from 10.7.0.1 blackhole",
+        "6: from all fwmark 0x9 lookup 99",
+        "7: from all to 10.1.0.9 iif qr-2 lookup 77",
+        "32766: from all lookup main",
     ]
-    assert refusing_policies(lines, "10.1.0.3", "10.2.0.4") == [lines[1]]
-    assert refusing_policies(lines, "10.1.0.4", "10.2.0.4") == []
+    routes = [*parse(["default via 10.1.0.5 dev qr-5 table 77"]), *parse(["10.1.0.0/24 dev qr-1"])]
+    assert decide(routes, lines, "10.1.0.3", "10.2.0.4") == (lines[1], None)
+    assert decide(routes, lines, "10.1.0.4", "10.2.0.4") == ("", None)
+    policy, route = decide(routes, lines, "10.1.0.4", "10.1.0.9", "qr-2")
+    assert (policy, route and route.device) == (lines[3], "qr-5")
+    policy, route = decide(routes, lines, "10.1.0.4", "10.1.0.9", "qr-3")
+    assert (policy, route and route.device) == ("", "qr-1")
+    assert decide(routes, [], "10.1.0.4", "10.1.0.9") == ("", route)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from virga.trace.model import ICMP, TCP, Flight
-from virga.trace.netfilter import Passing, foreign, parse, takes
+from virga.trace.netfilter import Passing, deciding, foreign, parse, takes
 
 ECHO = Flight(4, ICMP, "10.1.0.3", "10.2.0.5")
 LOGIN = Flight(4, TCP, "10.1.0.3", "10.2.0.5", 40000, 22)
@@ -65,3 +65,15 @@ def test_what_no_agent_wrote_is_foreign() -> None:
         ("FORWARD", "DROP", False),
         ("FORWARD", "DROP", True),
     ]
+
+
+def test_a_chain_of_a_stranger_is_followed_until_something_decides() -> None:
+    packet = Passing(Flight(4, TCP, "10.1.0.3", "10.2.0.4", 40000, 22), "qr-1", "qr-2")
+    lines = ["4/filter -A FORWARD -j strange", "4/filter -A strange -d 10.2.0.4/32 -j DROP"]
+    assert [rule.chain for rule in deciding(lines, "FORWARD", packet)] == ["strange"]
+    assert deciding(["4/filter -A FORWARD -j ACCEPT", *lines], "FORWARD", packet) == []
+    assert deciding([lines[0], "4/filter -A strange -j RETURN", lines[1]], "FORWARD", packet) == []
+    policy = "4/filter -P FORWARD DROP"
+    assert [rule.policy for rule in deciding([policy], "FORWARD", packet)] == [True]
+    assert deciding([policy, "4/filter -A FORWARD -s 10.1.0.0/24 -j ACCEPT"], "FORWARD", packet) == []
+    assert deciding(lines, "INPUT", packet) == []
