@@ -12,13 +12,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import agent, api, clouds, compute, datapath, image, performance_page, start, token, wiring
+from bench import agent, api, clouds, compute, datapath, image, performance_page, start, token, volumes, wiring
 from bench.clouds import ROOT, VIRGA
 
 ON_THE_LAB = ("start", "instance", "memory", "wiring")
 BY_NAMESPACES = ("datapath", "agent")
 ALONE = ("api", "image", "token")
-PARTS = (*ON_THE_LAB, *BY_NAMESPACES, *ALONE, "servers")
+PARTS = (*ON_THE_LAB, *BY_NAMESPACES, *ALONE, "servers", "volumes")
 KEPT = {"peer": ROOT / ".cache/bench-peer.json", "growth": ROOT / ".cache/bench-growth.json"}
 """What other targets measured: it is on the page, too."""
 
@@ -44,6 +44,8 @@ def main(parts: tuple[str, ...], target: Path, page: Path | None, flavor: str) -
     if "servers" in wanted:
         with clouds.cloud("fake", hosts=compute.HOSTS) as running:
             results["servers"] = compute.long_list(running.client())
+    if "volumes" in wanted:
+        results |= volumes.all_of_it()
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(results, indent=2) + "\n")
     show(results)
@@ -101,7 +103,7 @@ def on_the_lab(running: clouds.Running, wanted: tuple[str, ...], flavor: str) ->
 def show(results: dict[str, Any]) -> None:
     """Tables for people."""
     console = Console()
-    for name in ("start", "instance", "memory_mb", "datapath", "agent", "image", "token", "servers"):
+    for name in ("start", "instance", "memory_mb", "datapath", "agent", "image", "token", "servers", "volume_attach"):
         if name in results:
             table = Table("what", "figure", title=name)
             for key, value in results[name].items():
@@ -109,7 +111,7 @@ def show(results: dict[str, Any]) -> None:
             if name == "memory_mb":
                 table.add_row("together", str(round(sum(results[name].values()), 1)))
             console.print(table)
-    for name in ("api", "wiring"):
+    for name in ("api", "wiring", "volumes", "volume_throughput"):
         rows = results.get(name)
         if rows:
             table = Table(*rows[0], title=name)

@@ -67,6 +67,10 @@ class Cloud:
         self.jobs: dict[str, Job] = {}
         for name in SERVICES:
             self._add_service(name)
+        # Before the explainer, whose prefix is the beginning of this one's.
+        self.services.append(
+            importlib.import_module("virga.services.compute.volume_check").service(self.settings)
+        )
         explainer = _module("virga.trace.routes")
         if explainer is not None:
             self.services.append(explainer.service(self.settings, lambda: self.hub))

@@ -20,7 +20,7 @@ from virga.agent.drivers.guest_kind import GuestError
 from virga.agent.drivers.qemu_command import disk_name
 from virga.agent.drivers.qemu_img import inspect
 from virga.agent.drivers.targets import PREFIX, Export, TargetOptions, TargetsDriver
-from virga.agent.drivers.volume_pool import VolumePool
+from virga.agent.drivers.volume_pool import Source, VolumePool
 from virga.contract.calls import VolumeCreate
 from virga.contract.items import Disk, ImageRef
 
@@ -226,6 +226,17 @@ def test_volumes_of_a_pool_come_and_go_by_file_and_by_iscsi(rig: Rig, guest: Pat
         assert sizes.split() == ["vdc", str(1024**3)]
         assert str(2 * 1024**3) in console.run("lsblk -dnbo SIZE /dev/vdb")
         console.run("sudo sh -c 'echo far > /dev/vdb; echo near > /dev/vdc; sync'")
+        for number, one in enumerate((far, local)):
+            copy = pool.root / f"copy-{number}"
+            assert rig.guests.actions.copy_disk(both, one.volume_id, copy) < 32 * 1024**2, "holes stay holes"
+            pool.create_snapshot(one.volume_id, f"s{number}", copy)
+            assert not copy.exists()
+        console.run("sudo sh -c 'echo gone > /dev/vdb; echo gone > /dev/vdc; sync'")
+        for number, text in ((0, b"far"), (1, b"near")):
+            pool.copy_out(Source("", f"s{number}"), rig.root / "moment", "raw")
+            with (rig.root / "moment").open("rb") as file:
+                assert file.read(8).startswith(text)
+        console.run("sudo sh -c 'echo far > /dev/vdb; echo near > /dev/vdc; sync'")
         pool.extend(local.volume_id, 2)
         rig.guests.actions.resize_disk(both, by_file, 2)
         assert str(2 * 1024**3) in console.run(
@@ -240,7 +251,7 @@ def test_volumes_of_a_pool_come_and_go_by_file_and_by_iscsi(rig: Rig, guest: Pat
         rig.be(msgspec.structs.replace(item, disks=[]), volumes="")
         for volume_id, text in ((far.volume_id, b"far"), (local.volume_id, b"near")):
             out = rig.root / "out"
-            pool.copy_out(volume_id, None, out, "raw")
+            pool.copy_out(Source(volume_id), out, "raw")
             with out.open("rb") as file:
                 assert file.read(len(text)) == text
     finally:

@@ -8,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from virga.agent.drivers.targets import PREFIX, Export, TargetOptions, TargetsDriver
-from virga.agent.drivers.volume_pool import VolumePool
+from virga.agent.drivers.volume_pool import Source, VolumePool
 from virga.contract.calls import VolumeCreate
 
 pytestmark = [
@@ -32,7 +33,8 @@ class Rig:
         self.start_agent()
 
     def start_agent(self) -> None:
-        self.targets = TargetsDriver(TargetOptions("127.0.0.1", PORT, self.root))
+        self.woken = threading.Event()
+        self.targets = TargetsDriver(TargetOptions("127.0.0.1", PORT, self.root), self.woken.set)
         self.pool = VolumePool(self.root / "volumes", self.targets.is_exported)
         self.pool.open()
         self.targets.resync()
@@ -108,7 +110,7 @@ def test_a_clone_is_exported_whole(rig: Rig) -> None:
     rig.targets.want("b", None)
     rig.settle()
     out = rig.root / "out"
-    rig.pool.copy_out("a", None, out, "raw")
+    rig.pool.copy_out(Source("a"), out, "raw")
     with out.open("rb") as file:
         assert file.read(1) == b"\x43"
 
@@ -134,7 +136,7 @@ def test_a_killed_daemon_comes_back_with_all_targets(rig: Rig) -> None:
     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     assert select.select([descriptor], [], [], 10)[0]
     os.close(descriptor)
-    rig.targets.resync()
+    assert rig.woken.wait(10), "the agent is told at once"
     rig.settle()
     assert "wrote" in rig.initiator("a", "write 0 512")
 

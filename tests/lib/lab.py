@@ -90,13 +90,18 @@ class Lab:
 
     def openstack(self, command: str, cloud: str = "virga") -> Any:
         """The official client; its answer decoded from JSON where it has one."""
-        words = [str(Path(sys.executable).with_name("openstack")), *command.split(), "-f", "json"]
+        said = self.openstack_says(f"{command} -f json", cloud)
+        return json.loads(said) if said.strip() else None
+
+    def openstack_says(self, command: str, cloud: str = "virga") -> str:
+        """What the official client prints, also of commands that have no answer to decode."""
+        words = [str(Path(sys.executable).with_name("openstack")), *command.split()]
         done = subprocess.run(
             words, env=self.environment(cloud), capture_output=True, text=True, timeout=300, check=False
         )
         if done.returncode:
             raise AssertionError(f"openstack {command}: {done.stdout}\n{done.stderr}")
-        return json.loads(done.stdout) if done.stdout.strip() else None
+        return done.stdout
 
 
 @contextlib.contextmanager

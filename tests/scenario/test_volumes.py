@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.lib.lab import Lab, ssh, wait_for
+from tests.lib.lab import ROOT, Lab, ssh, wait_for
 
 
 @dataclass
@@ -93,16 +94,23 @@ def available(demo: Any, volume: Any, size: int | None = None) -> Any:
 def test_a_disk_is_grown_attached_seen_written_and_kept(lab: Lab, place: Place, demo: Any) -> None:
     volume = lab.openstack("volume create --size 2 data", "demo")
     volume = available(demo, demo.block_storage.get_volume(volume["id"]))
-    demo.block_storage.extend_volume(volume, 5)
+    assert volume.size == 2
+    lab.openstack_says("volume set --size 5 data", "demo")
     available(demo, volume, 5)
     server = place.server("with-disk", image_id=demo.image.find_image("tiny").id)
     address = place.address_of(server)
     wait_for("the machine answers SSH", lambda: place.run(address, "true").returncode == 0, 180)
-    demo.compute.create_volume_attachment(server, volume_id=volume.id)
+    lab.openstack("server add volume with-disk data", "demo")
     wait_for("the volume is in use", lambda: demo.block_storage.get_volume(volume.id).status == "in-use")
-    targets = lab.on("host1", "tgtadm --lld iscsi --op show --mode target")
+    targets = lab.on("host1", "tgtadm --op show --mode target")
     assert f"iqn.2010-10.org.openstack:volume-{volume.id}" in targets
-    assert "Account information" in targets
+    mine = targets[targets.index(f"volume-{volume.id}") :]
+    unit = mine[mine.index("LUN: 1") :]
+    assert "Type: disk" in unit
+    assert "Size: 5369 MB" in unit
+    account = unit[unit.index("Account information:") : unit.index("ACL information:")].splitlines()[1:]
+    assert [line for line in account if line.strip()], "there is a CHAP account"
+    assert "Initiator: iqn.2010-10.org.openstack:virga-vol-" in mine, "QEMU's own initiator is logged in"
     shown = wait_for("fdisk shows the disk", lambda: place.run(address, "sudo fdisk -l /dev/vdb").stdout)
     assert "5368709120 bytes" in shown
     done = place.run(
@@ -127,39 +135,52 @@ def test_a_disk_is_grown_attached_seen_written_and_kept(lab: Lab, place: Place, 
     wait_for("the volume is gone", lambda: demo.block_storage.find_volume(volume.id) is None)
 
 
-def test_machines_boot_from_clones_of_a_bootable_volume(lab: Lab, place: Place, demo: Any) -> None:
-    golden = demo.block_storage.create_volume(
-        name="golden", size=1, image_id=demo.image.find_image("tiny").id
-    )
-    golden = available(demo, golden)
+def test_machines_boot_from_three_clones_of_a_bootable_volume(lab: Lab, place: Place, demo: Any) -> None:
+    lab.openstack("volume create --image tiny --size 1 --bootable golden", "demo")
+    golden = available(demo, demo.block_storage.find_volume("golden"))
     assert golden.is_bootable
-    clones = [
-        demo.block_storage.create_volume(name=f"clone{n}", size=1, source_volume_id=golden.id)
-        for n in range(2)
-    ]
-    clones = [available(demo, clone) for clone in clones]
-    made = [
-        place.server(
-            f"from-clone{n}",
-            block_device_mapping=[
-                {
-                    "boot_index": 0,
-                    "uuid": clone.id,
-                    "source_type": "volume",
-                    "destination_type": "volume",
-                    "delete_on_termination": True,
-                }
-            ],
+    for number in range(3):
+        lab.openstack(f"volume create --source golden --size 1 clone{number}", "demo")
+    clones = [available(demo, demo.block_storage.find_volume(f"clone{n}")) for n in range(3)]
+    options = f"--flavor m1.nano --network {place.network.id} --key-name {place.pair.name}"
+    for number in range(3):
+        words = (
+            f"server create --volume clone{number} {options} --security-group {place.group.id} boots{number}"
         )
-        for n, clone in enumerate(clones)
-    ]
-    for server in made:
+        lab.openstack(words, "demo")
+        place.servers.append(demo.compute.find_server(f"boots{number}"))
+    for number in range(3):
+        server = demo.compute.wait_for_server(demo.compute.find_server(f"boots{number}"), wait=300)
         address = place.address_of(server)
         wait_for("the machine answers SSH", lambda a=address: place.run(a, "true").returncode == 0, 180)  # type: ignore[misc]
-    for server in made:
+        assert place.run(address, "hostname").stdout.strip() == f"boots{number}"
+        place.run(address, f"sudo sh -c 'echo mine{number} > /root/who; sync'")
+        assert place.run(address, "sudo cat /root/who").stdout.strip() == f"mine{number}"
         demo.compute.delete_server(server)
     for clone in clones:
-        wait_for(
-            "the clone went with its machine", lambda c=clone: demo.block_storage.find_volume(c.id) is None
-        )  # type: ignore[misc]
+        available(demo, clone)
+        lab.openstack_says(f"volume delete {clone.id}", "demo")
     demo.block_storage.delete_volume(golden.id)
+    for volume in (*clones, golden):
+        gone = lambda v=volume: demo.block_storage.find_volume(v.id) is None  # type: ignore[misc]  # noqa: E731
+        wait_for("the volume is gone", gone)
+    pool = lab.state_dir / "hosts/host1/volumes"
+    assert wait_for("the pool is empty", lambda: not list(pool.iterdir()))
+
+
+def test_rows_pool_targets_and_disks_agree(lab: Lab) -> None:
+    command = [sys.executable, "-m", "virga.cli.main", "volume", "check", "--state-dir", str(lab.state_dir)]
+
+    def agree() -> bool:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.returncode == 0 and "no differences" in done.stdout
+
+    wait_for("`virga volume check` finds no differences", agree, 30)
+    stray = lab.state_dir / "hosts/host1/volumes/layer-stray"
+    stray.write_bytes(b"x")
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "layer-stray is reached by no volume" in done.stdout
+    finally:
+        stray.unlink()

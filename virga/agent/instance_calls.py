@@ -49,6 +49,7 @@ class InstanceCalls:
             ("instance.release_disk", calls.ReleaseDisk, self.release_disk),
             ("instance.detach_disk", calls.DetachDisk, self.detach_disk),
             ("instance.resize_disk", calls.ResizeDisk, self.resize_disk),
+            ("instance.copy_disk", calls.CopyDisk, self.copy_disk),
             ("instance.disks", calls.HeldDisks, self.disks),
             ("instance.migrate_check", calls.MigrateCheck, self.migrate_check),
             ("instance.migrate", calls.Migrate, self.migrate),
@@ -95,6 +96,10 @@ class InstanceCalls:
                     kind.actions.resize_disk(item, disk, call.size_gb)
                     return
         raise GuestError(f"instance {call.instance_id} has no volume {call.volume_id}", "DiskNotFound")
+
+    def copy_disk(self, call: calls.CopyDisk) -> calls.SnapshotDone:
+        with self._driver.turn(call.instance_id) as (kind, item):
+            return calls.SnapshotDone(size=kind.actions.copy_disk(item, call.volume_id, Path(call.path)))
 
     def disks(self, _: calls.HeldDisks) -> list[calls.HeldDisk]:
         return [

@@ -11,7 +11,7 @@ import msgspec
 
 from virga.agent.calls import CallError, CallRegistry
 from virga.agent.drivers.qemu_img import DiskError
-from virga.agent.drivers.volume_pool import NoSuchVolume
+from virga.agent.drivers.volume_pool import NoSuchVolume, Source
 from virga.contract import calls
 from virga.lib.wait import wait_until
 
@@ -32,15 +32,15 @@ class Pool(Protocol):
 
     def extend(self, volume_id: str, size_gb: int) -> calls.VolumeFacts: ...
 
-    def create_snapshot(self, volume_id: str, snapshot_id: str) -> None: ...
+    def create_snapshot(self, volume_id: str, snapshot_id: str, copy: Path | None = None) -> None: ...
 
     def delete_snapshot(self, snapshot_id: str) -> None: ...
 
     def revert(self, volume_id: str, snapshot_id: str) -> calls.VolumeFacts: ...
 
-    def copy_out(self, volume_id: str, snapshot_id: str | None, target: Path, disk_format: str) -> int: ...
+    def copy_out(self, source: Source, target: Path, disk_format: str) -> int: ...
 
-    def back_up(self, volume_id: str, snapshot_id: str | None, target: Path, parent: Path | None) -> int: ...
+    def back_up(self, source: Source, target: Path, parent: Path | None) -> int: ...
 
     def restore(self, volume_id: str, backup: Path) -> calls.VolumeFacts: ...
 
@@ -66,6 +66,10 @@ def _spoken(function: Callable[[A], Any]) -> Callable[[A], Any]:
             raise VolumeCallError(error) from error
 
     return call
+
+
+def _source(call: calls.VolumeCopyOut | calls.VolumeBackUp) -> Source:
+    return Source(call.volume_id, call.snapshot_id, Path(call.copy_path) if call.copy_path else None)
 
 
 class VolumeCalls:
@@ -112,7 +116,8 @@ class VolumeCalls:
         return self._pool.extend(call.volume_id, call.size_gb)
 
     def create_snapshot(self, call: calls.SnapshotCreate) -> None:
-        self._pool.create_snapshot(call.volume_id, call.snapshot_id)
+        copy = Path(call.copy_path) if call.copy_path else None
+        self._pool.create_snapshot(call.volume_id, call.snapshot_id, copy)
 
     def delete_snapshot(self, call: calls.SnapshotDelete) -> None:
         self._pool.delete_snapshot(call.snapshot_id)
@@ -122,12 +127,12 @@ class VolumeCalls:
         return self._pool.revert(call.volume_id, call.snapshot_id)
 
     def copy_out(self, call: calls.VolumeCopyOut) -> calls.CopyDone:
-        size = self._pool.copy_out(call.volume_id, call.snapshot_id, Path(call.path), call.disk_format)
+        size = self._pool.copy_out(_source(call), Path(call.path), call.disk_format)
         return calls.CopyDone(size=size)
 
     def back_up(self, call: calls.VolumeBackUp) -> calls.CopyDone:
         parent = Path(call.parent_path) if call.parent_path else None
-        size = self._pool.back_up(call.volume_id, call.snapshot_id, Path(call.path), parent)
+        size = self._pool.back_up(_source(call), Path(call.path), parent)
         return calls.CopyDone(size=size)
 
     def restore(self, call: calls.VolumeRestore) -> calls.VolumeFacts:

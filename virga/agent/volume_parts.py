@@ -24,15 +24,15 @@ class VolumeParts:
     """GiB of the pool in all, and free."""
 
 
-def volume_parts(config: AgentConfig, registry: CallRegistry) -> VolumeParts:
+def volume_parts(config: AgentConfig, registry: CallRegistry, wake: Callable[[], None]) -> VolumeParts:
     """The pool is ``volumes`` in the directory of the host."""
     root = Path(config.directory) / "volumes"
     if config.drivers == "fake":
         memory = FakeTargets()
         pretended = FakePool(config.pool_gb)
-        VolumeCalls(pretended).register(registry)
+        VolumeCalls(pretended, memory.exported).register(registry)
         return VolumeParts(VolumeManager(memory, root), memory, pretended.room)
-    targets = TargetsDriver(TargetOptions(config.storage_ip or config.host_ip))
+    targets = TargetsDriver(TargetOptions(config.storage_ip or config.host_ip), wake)
     pool = VolumePool(root, targets.is_exported, config.pool_gb)
     pool.open()
     VolumeCalls(pool, targets.exported).register(registry)

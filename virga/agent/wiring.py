@@ -238,7 +238,7 @@ def assemble(config: AgentConfig, layer2: Layer2, outlet: Outlet) -> Parts:
     drivers = [*layer2.in_order(), *upper.in_order()]
     room: Callable[[], tuple[float, float]] | None = None
     if "volume" in config.roles:
-        volumes = volume_parts(config, outlet.registry)
+        volumes = volume_parts(config, outlet.registry, outlet.wake)
         room = volumes.room
         managers.append(volumes.manager)
         drivers.append(volumes.driver)

@@ -19,6 +19,7 @@ COMMANDS = {
     "capture": "virga.cli.capture",
     "config": "virga.cli.config",
     "keys": "virga.cli.keys",
+    "volume": "virga.cli.volume",
     "explain": "virga.cli.explain",
 }
 """Command -> module; the module's object of the same name is the command."""

@@ -59,6 +59,16 @@ class ResizeDisk(InstanceCall, frozen=True, kw_only=True):
     size_gb: int
 
 
+class CopyDisk(InstanceCall, frozen=True, kw_only=True):
+    """``instance.copy_disk``: write a volume of the running instance, of one moment and standalone, to ``path`` (qcow2).
+
+    Result is SnapshotDone. The guest goes on meanwhile.
+    """
+
+    volume_id: str
+    path: str
+
+
 class SetPassword(InstanceCall, frozen=True, kw_only=True):
     """``instance.set_password``."""
 
@@ -196,6 +206,8 @@ class VolumeCreate(VolumeCall, frozen=True, kw_only=True):
 
     size_gb: int
     source_volume_id: str | None = None
+    source_copy_path: str | None = None
+    """Of a source in use: a copy of one moment, made by whoever has it open. It is taken over."""
     source_snapshot_id: str | None = None
     image_path: str | None = None
     image_format: str | None = None
@@ -216,6 +228,8 @@ class SnapshotCreate(VolumeCall, frozen=True, kw_only=True):
     """``volume.create_snapshot``."""
 
     snapshot_id: str
+    copy_path: str | None = None
+    """Of a volume in use: a copy of one moment, made by whoever has it open. It is taken over."""
 
 
 class SnapshotDelete(VolumeCall, frozen=True, kw_only=True):
@@ -228,6 +242,8 @@ class VolumeCopyOut(VolumeCall, frozen=True, kw_only=True):
     """``volume.copy_out``: write the volume (or a snapshot of it) to ``path`` (an image or a backup). Result: CopyDone."""
 
     snapshot_id: str | None = None
+    copy_path: str | None = None
+    """Of a volume in use: a copy of one moment, made by whoever has it open. It is taken over."""
 
     path: str
     disk_format: str = "raw"
@@ -243,6 +259,9 @@ class VolumeBackUp(VolumeCall, frozen=True, kw_only=True):
     """
 
     snapshot_id: str | None = None
+    copy_path: str | None = None
+    """Of a volume in use: a copy of one moment, made by whoever has it open. It is taken over."""
+
     path: str
     parent_path: str | None = None
 

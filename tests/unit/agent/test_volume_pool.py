@@ -10,7 +10,7 @@ import pytest
 
 from virga.agent.drivers.qemu_img import GIB, DiskError, inspect
 from virga.agent.drivers.volume_layers import resolve
-from virga.agent.drivers.volume_pool import NoSuchVolume, VolumePool
+from virga.agent.drivers.volume_pool import NoSuchVolume, Source, VolumePool
 from virga.contract.calls import VolumeCreate, VolumeFacts
 
 
@@ -40,7 +40,7 @@ def write(facts: VolumeFacts, text: bytes, offset: int = 0) -> None:
 
 def content(pool: VolumePool, volume_id: str, snapshot_id: str | None = None) -> bytes:
     target = pool.root.parent / "out.raw"
-    pool.copy_out(volume_id, snapshot_id, target, "raw")
+    pool.copy_out(Source(volume_id, snapshot_id), target, "raw")
     with target.open("rb") as file:
         return file.read(16).rstrip(b"\0")
 
@@ -156,16 +156,16 @@ def test_incremental_backups_of_any_volume_bring_back_their_moment(
         facts = make(pool, "b", source_volume_id="a")
     name = "b" if cloned else "a"
     write(facts, b"one")
-    full = pool.back_up(name, None, tmp_path / "full", None)
+    full = pool.back_up(Source(name), tmp_path / "full", None)
     pool.create_snapshot(name, "s")
     write(facts, b"two", 10 * 1024**2)
-    assert pool.back_up(name, None, tmp_path / "next", tmp_path / "full") == full == 256 * 1024
-    assert pool.back_up(name, "s", tmp_path / "still", tmp_path / "full") == 0
+    assert pool.back_up(Source(name), tmp_path / "next", tmp_path / "full") == full == 256 * 1024
+    assert pool.back_up(Source(name, "s"), tmp_path / "still", tmp_path / "full") == 0
     pool.restore(name, tmp_path / "full")
     assert content(pool, name) == b"one"
     make(pool, "c", 2, backup_path=str(tmp_path / "next"))
     target = tmp_path / "out.raw"
-    pool.copy_out("c", None, target, "raw")
+    pool.copy_out(Source("c"), target, "raw")
     with target.open("rb") as file:
         assert file.read(3) == b"one"
         file.seek(10 * 1024**2)
@@ -203,7 +203,7 @@ def test_a_snapshot_is_as_large_as_its_volume(pool: VolumePool, tmp_path: Path) 
     image.write_bytes(b"small".ljust(1024**2, b"\0"))
     make(pool, "a", 1, image_path=str(image), image_format="raw")
     pool.create_snapshot("a", "s")
-    pool.copy_out("a", "s", tmp_path / "out", "raw")
+    pool.copy_out(Source("a", "s"), tmp_path / "out", "raw")
     assert (tmp_path / "out").stat().st_size == GIB
 
 

@@ -86,6 +86,9 @@ class GuestActions(Protocol):
     def resize_disk(self, item: Instance, disk: Disk, size_gb: int) -> None:
         """Show the guest the new size of a volume."""
 
+    def copy_disk(self, item: Instance, volume_id: str, target: Path) -> int:
+        """Write a volume of the running instance, of one moment, to ``target``; returns its size. All or nothing."""
+
     def held_volumes(self) -> list[tuple[str, str]]:
         """Instance and volume of each volume that is open now, in any instance of this kind."""
 

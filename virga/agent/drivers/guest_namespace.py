@@ -306,6 +306,9 @@ class NamespaceActions:
     def resize_disk(self, item: Instance, disk: Disk, size_gb: int) -> None:
         raise GuestError("a namespace instance has no disks", "OnlineExtendUnsupported")
 
+    def copy_disk(self, item: Instance, volume_id: str, target: Path) -> int:
+        raise GuestError("a namespace instance has no disks", "DiskNotFound")
+
     def held_volumes(self) -> list[tuple[str, str]]:
         return []
 

@@ -100,7 +100,8 @@ class InstancesDriver:
 
     def held_volumes(self) -> list[tuple[str, str]]:
         """Instance and volume of each disk that a guest really has, as the hypervisor says now."""
-        return [pair for kind in self._kinds.values() for pair in kind.actions.held_volumes()]
+        kinds = {id(kind): kind for kind in self._kinds.values()}
+        return [pair for kind in kinds.values() for pair in kind.actions.held_volumes()]
 
     def outcomes(self) -> dict[str, Outcome]:
         """What became of instances since the last call."""

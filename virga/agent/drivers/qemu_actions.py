@@ -90,7 +90,15 @@ class QemuActions:
             if machine is None:
                 qemu_img.copy(home.disk, "qcow2", target, disk_format)
             else:
-                _back_up(machine, home, target, disk_format)
+                size = qemu_img.inspect(home.disk, "qcow2").virtual_size
+                _back_up(machine, "disk-root", size, target, disk_format)
+        return target.stat().st_size
+
+    def copy_disk(self, item: Instance, volume_id: str, target: Path) -> int:
+        machine = self._machines.need(item.key)
+        with _for_people():
+            size = qemu_plug.size_of(machine, disk_name(volume_id))
+            _back_up(machine, disk_name(volume_id), size, target, "qcow2")
         return target.stat().st_size
 
     def release_disk(self, item: Instance, target: Path) -> None:
@@ -189,16 +197,18 @@ class QemuActions:
         return counters
 
 
-def _back_up(machine: Machine, home: InstanceHome, target: Path, disk_format: str) -> None:
+def _back_up(machine: Machine, device: str, size: int, target: Path, disk_format: str) -> None:
     """Copy the disk as it is at this moment while the guest goes on. Leaves nothing behind on failure."""
+    _end_left_over(machine)
     part = target.with_name(target.name + ".part")
     part.unlink(missing_ok=True)
-    qemu_img.create(part, qemu_img.inspect(home.disk, "qcow2").virtual_size, disk_format)
+    qemu_img.create(part, size, disk_format)
     node = block_node(DiskPlan(name="snapshot", file=file_node(str(part)), disk_format=disk_format))
+    node["detect-zeroes"] = "unmap"
     machine.execute("blockdev-add", **node)
     try:
         with machine.monitor.listen() as events:
-            job = {"job-id": "snapshot", "device": "disk-root", "target": "snapshot", "sync": "full"}
+            job = {"job-id": "snapshot", "device": device, "target": "snapshot", "sync": "full"}
             machine.monitor.execute("blockdev-backup", job)
             event = events.wait("BLOCK_JOB_COMPLETED", SNAPSHOT_S, device="snapshot")
         if event is None or event["data"].get("error"):
@@ -211,6 +221,17 @@ def _back_up(machine: Machine, home: InstanceHome, target: Path, disk_format: st
         if not machine.gone.is_set():
             machine.monitor.execute("blockdev-del", {"node-name": "snapshot"})
     part.rename(target)
+
+
+def _end_left_over(machine: Machine) -> None:
+    """A copy that an agent which was killed had begun: nobody waits for it any more. Idempotent."""
+    with machine.monitor.listen() as events:
+        if any(job["device"] == "snapshot" for job in machine.execute("query-block-jobs")):
+            machine.execute("block-job-cancel", device="snapshot", force=True)
+            events.wait("JOB_STATUS_CHANGE", 30, id="snapshot", status="null")
+    names = {node.get("node-name") for node in machine.execute("query-named-block-nodes", flat=True)}
+    if "snapshot" in names:
+        machine.monitor.execute("blockdev-del", {"node-name": "snapshot"})
 
 
 def _process_counters(pid: int) -> dict[str, Detail]:

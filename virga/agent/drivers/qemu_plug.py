@@ -28,6 +28,14 @@ def serial(machine: Machine, name: str) -> str:
     return str(machine.execute("qom-get", path=f"/machine/peripheral/{name}", property="serial"))
 
 
+def size_of(machine: Machine, name: str) -> int:
+    """Bytes of a disk. Raises MachineError when the machine does not have it."""
+    for node in machine.execute("query-named-block-nodes", flat=True):
+        if node.get("node-name") == name:
+            return int(node["image"]["virtual-size"])
+    raise MachineError(f"the machine has no disk {name}")
+
+
 def plug_disk(machine: Machine, disk: DiskPlan, password: str = "") -> None:
     """Idempotent after a failure: what an earlier try left is taken away first. All or nothing."""
     _forget_disk(machine, disk.name)

@@ -10,7 +10,8 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,11 @@ class TargetsDriver:
 
     name = DAEMON
 
-    def __init__(self, options: TargetOptions) -> None:
+    def __init__(self, options: TargetOptions, wake: Callable[[], None] = lambda: None) -> None:
         self._options = options
+        self._wake = wake
+        self._watched = 0
+        self._died = threading.Event()
         # Where tgtadm looks by itself, so that it works on the host without options.
         self._base = options.run_directory / "tgtd" / "socket"
         self._control = TgtControl(self._base.with_name("socket.0"))
@@ -90,8 +94,29 @@ class TargetsDriver:
 
     def resync(self) -> None:
         """The daemon itself knows what it serves; passwords cannot be read back, so accounts are made anew."""
+        self._died.clear()
         self._read()
         self._stale.update(self._wanted)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Notice when the daemon ends: its targets are to come back at once, initiators try again for a while."""
+        try:
+            pid = self._control.pid()
+            descriptor = os.pidfd_open(pid)
+        except OSError:
+            return
+        if pid == self._watched:
+            os.close(descriptor)
+            return
+        self._watched = pid
+        threading.Thread(target=self._until_ended, args=(descriptor,), name="tgtd", daemon=True).start()
+
+    def _until_ended(self, descriptor: int) -> None:
+        select.select([descriptor], [], [])
+        os.close(descriptor)
+        self._died.set()
+        self._wake()
 
     def _read(self) -> None:
         try:
@@ -102,10 +127,14 @@ class TargetsDriver:
 
     def apply(self) -> Sequence[Failure]:
         failures = []
+        if self._died.is_set():
+            log.warning("the target daemon ended")
+            self.resync()
         wanted = sorted(key for key in self._stale if key in self._wanted)
         if wanted:
             try:
                 self._ensure_daemon()
+                self._watch()
                 self._read()
             except (TgtError, CommandError, OSError) as error:
                 self._reasons |= dict.fromkeys(wanted, str(error))

@@ -143,8 +143,9 @@ class LayerStore:
                 removed.append(path.name)
         for name in [name for name in self._layers if name not in kept]:
             self._forget(name)
-        for path in self.root.glob("*.part"):
-            path.unlink(missing_ok=True)
+        for kind in KINDS:
+            for path in self.root.glob(f"{kind}-*.part"):
+                path.unlink(missing_ok=True)
         return removed
 
     def _forget(self, name: str) -> None:

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,20 @@ class NoSuchVolume(DiskError):
     """A volume or snapshot that is not in this pool."""
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is read: a volume, a snapshot of it, or the copy that the machine which has it open made."""
+
+    volume_id: str
+    snapshot_id: str | None = None
+    copy: Path | None = None
+
+
+def _used_up(source: Source) -> None:
+    if source.copy is not None:
+        source.copy.unlink(missing_ok=True)
+
+
 class VolumePool:
     """``DIR/volumes``. Actions take turns."""
 
@@ -45,6 +60,8 @@ class VolumePool:
         """Make the pool, and sweep what an earlier agent left half made."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._turn:
+            for copy in self.root.glob("copy-*"):
+                copy.unlink(missing_ok=True)
             self._store.open()
 
     @contextmanager
@@ -112,7 +129,8 @@ class VolumePool:
         if wish.source_snapshot_id:
             return self._copy_of(self._need("snapshot", wish.source_snapshot_id).layer, size)
         if wish.source_volume_id:
-            return self._copy_of(self._frozen(wish.source_volume_id), size)
+            copy = Path(wish.source_copy_path) if wish.source_copy_path else None
+            return self._copy_of(self._frozen(wish.source_volume_id, copy=copy), size)
         if wish.image_path:
             return self._from_image(Path(wish.image_path), wish.image_format or "raw", size)
         if wish.backup_path:
@@ -163,13 +181,16 @@ class VolumePool:
         self._store.note(layer)
         return layer
 
-    def _frozen(self, volume_id: str, whole: bool = False) -> str:
+    def _frozen(self, volume_id: str, whole: bool = False, copy: Path | None = None) -> str:
         """A layer that holds the volume's bytes of this moment and is never written again.
 
-        ``whole``: it must be as large as the volume, not only as what was ever written.
+        ``whole``: it must be as large as the volume, not only as what was ever written. ``copy`` is what
+        the machine that has the volume open made of it.
         """
         holder = self._need("volume", volume_id)
         below = self._store.layer(holder.layer)
+        if copy is not None:
+            return self._taken_over(copy, holder.size_gb * GIB)
         if self.is_open(volume_id):
             return self._whole_copy(below)
         # While nobody writes after a copy was taken, one layer serves any number of copies.
@@ -185,6 +206,12 @@ class VolumePool:
         above = self._copy_of(holder.layer, holder.size_gb * GIB)
         self._store.hold("volume", msgspec.structs.replace(holder, layer=above.name))
         return holder.layer
+
+    def _taken_over(self, copy: Path, size: int) -> str:
+        layer = self._store.new("qcow2", size=size)
+        copy.rename(self._store.path(layer.name))
+        self._store.note(layer)
+        return layer.name
 
     def _whole_copy(self, layer: Layer) -> str:
         """Of a volume in use: as consistent as a disk whose power failed during the copy."""
@@ -217,11 +244,11 @@ class VolumePool:
 
     # Snapshots
 
-    def create_snapshot(self, volume_id: str, snapshot_id: str) -> None:
+    def create_snapshot(self, volume_id: str, snapshot_id: str, copy: Path | None = None) -> None:
         with self._action():
             if self._store.holder("snapshot", snapshot_id) is None:
                 size_gb = self._need("volume", volume_id).size_gb
-                still = self._frozen(volume_id, whole=True)
+                still = self._frozen(volume_id, whole=True, copy=copy)
                 self._store.hold("snapshot", Holder(snapshot_id, still, size_gb, volume_id))
 
     def delete_snapshot(self, snapshot_id: str) -> None:
@@ -245,24 +272,26 @@ class VolumePool:
 
     # Copies elsewhere
 
-    def copy_out(self, volume_id: str, snapshot_id: str | None, target: Path, disk_format: str) -> int:
-        layer = self._read(volume_id, snapshot_id)
-        qemu_img.copy(self._store.path(layer.name), layer.disk_format, target, disk_format)
+    def copy_out(self, source: Source, target: Path, disk_format: str) -> int:
+        path, source_format = self._read(source)
+        qemu_img.copy(path, source_format, target, disk_format)
+        _used_up(source)
         return target.stat().st_size
 
-    def back_up(self, volume_id: str, snapshot_id: str | None, target: Path, parent: Path | None) -> int:
+    def back_up(self, source: Source, target: Path, parent: Path | None) -> int:
         """Into the backup ``target``, without what ``parent`` has. Returns how many bytes that took."""
-        layer = self._read(volume_id, snapshot_id)
-        if layer.disk_format == "raw":
-            made = backup_store.write(self._store.path(layer.name), target, parent)
+        path, source_format = self._read(source)
+        if source_format == "raw":
+            made = backup_store.write(path, target, parent)
         else:
             # Read through all its layers once; the copy is sparse and goes at once.
             whole = target.with_name(target.name + ".whole")
             try:
-                qemu_img.copy(self._store.path(layer.name), layer.disk_format, whole, "raw")
+                qemu_img.copy(path, source_format, whole, "raw")
                 made = backup_store.write(whole, target, parent)
             finally:
                 whole.unlink(missing_ok=True)
+        _used_up(source)
         return made.held() * backup_store.BLOCK
 
     def restore(self, volume_id: str, backup: Path) -> VolumeFacts:
@@ -273,9 +302,16 @@ class VolumePool:
             self._store.hold("volume", msgspec.structs.replace(holder, layer=layer.name))
             return self.facts(volume_id)
 
-    def _read(self, volume_id: str, snapshot_id: str | None) -> Layer:
-        holder = self._need("snapshot", snapshot_id) if snapshot_id else self._need("volume", volume_id)
-        return self._store.layer(holder.layer)
+    def _read(self, source: Source) -> tuple[Path, str]:
+        """File and format of what is to be read."""
+        if source.copy is not None:
+            return source.copy, "qcow2"
+        holder = (
+            self._need("snapshot", source.snapshot_id)
+            if source.snapshot_id
+            else self._need("volume", source.volume_id)
+        )
+        return self._store.path(holder.layer), self._store.layer(holder.layer).disk_format
 
     # Leaving and taking in
 

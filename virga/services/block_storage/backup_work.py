@@ -16,7 +16,7 @@ from virga.api.context import AsyncContext, CallError
 from virga.contract import calls
 from virga.db.tx import Tx
 from virga.lib.log import log_for
-from virga.services.block_storage import backup_row, message, snapshot, volume
+from virga.services.block_storage import backup_row, in_use, message, snapshot, volume
 from virga.services.block_storage.jobs_arguments import VolumeJob
 from virga.services.block_storage.models import volume_backup as table
 from virga.settings import Settings
@@ -59,9 +59,11 @@ async def make(ctx: AsyncContext, job: VolumeJob) -> None:
 async def _write(ctx: AsyncContext, row: Any, kept: Any) -> None:
     path, _ = files_of(ctx.settings, kept.id)
     await ctx.thread(lambda: path.parent.mkdir(mode=0o700, parents=True, exist_ok=True))
+    copy = None if kept.snapshot_id else await in_use.copied(ctx, row, kept.id)
     wish = calls.VolumeBackUp(
         volume_id=row.id,
         snapshot_id=kept.snapshot_id,
+        copy_path=copy,
         path=str(path),
         parent_path=str(path.with_name(kept.parent_id)) if kept.parent_id else None,
     )

@@ -13,7 +13,7 @@ from virga.contract.calls import VolumeCopyOut
 from virga.db.tx import Tx
 from virga.lib.clock import iso_micro
 from virga.lib.log import log_for
-from virga.services.block_storage import schema, volume, volume_type
+from virga.services.block_storage import in_use, schema, volume, volume_type
 from virga.services.block_storage.faults import Invalid, invalid_volume
 from virga.services.block_storage.jobs_arguments import VolumeJob
 from virga.services.block_storage.schema import Body, obj, truth
@@ -159,7 +159,8 @@ async def _copy(ctx: AsyncContext, row: Volume, image: Any, disk_format: str) ->
     await ctx.thread(lambda: path.parent.mkdir(parents=True, exist_ok=True))
     if image.status == "queued":
         await ctx.write(lambda tx: images.move(tx, image, "saving"))
-    wish = VolumeCopyOut(volume_id=row.id, path=str(path), disk_format=disk_format)
+    copy = await in_use.copied(ctx, row, image.id)
+    wish = VolumeCopyOut(volume_id=row.id, path=str(path), disk_format=disk_format, copy_path=copy)
     await ctx.call(row.host, "volume.copy_out", wish, UPLOAD_S)
     taken = await ctx.thread(lambda: measure(path))
     current = await ctx.read(lambda tx: images.find(tx, image.id))

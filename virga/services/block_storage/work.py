@@ -13,7 +13,7 @@ from virga.api.context import AsyncContext, CallError
 from virga.contract import calls
 from virga.db.tx import Tx
 from virga.lib.log import log_for
-from virga.services.block_storage import backup_row, backup_work, message, snapshot, volume
+from virga.services.block_storage import backup_row, backup_work, in_use, message, snapshot, volume
 from virga.services.block_storage.jobs_arguments import VolumeJob
 from virga.services.image import image as images
 from virga.services.image.store import Store
@@ -44,6 +44,9 @@ async def create(ctx: AsyncContext, job: VolumeJob) -> None:
         return
     row, source = found
     try:
+        origin = await ctx.read(lambda tx: volume.find(tx, row.source_volid) if row.source_volid else None)
+        if origin is not None and (copy := await in_use.copied(ctx, origin, row.id)):
+            source = {**source, "source_copy_path": copy}
         wish = calls.VolumeCreate(volume_id=row.id, size_gb=row.size, **source)
         facts = msgspec.json.decode(
             await ctx.call(row.host, "volume.create", wish, CREATE_S), type=calls.VolumeFacts
@@ -165,7 +168,8 @@ async def snapshot_create(ctx: AsyncContext, job: VolumeJob) -> None:
     if row is None or taken is None or taken.status != "creating":
         return
     try:
-        wish = calls.SnapshotCreate(volume_id=row.id, snapshot_id=snapshot_id)
+        copy = await in_use.copied(ctx, row, snapshot_id)
+        wish = calls.SnapshotCreate(volume_id=row.id, snapshot_id=snapshot_id, copy_path=copy)
         await ctx.call(row.host, "volume.create_snapshot", wish, CREATE_S)
     except CallError as problem:
         reason = str(problem)

@@ -152,6 +152,10 @@ class FakeActions:
     def resize_disk(self, item: Instance, disk: Disk, size_gb: int) -> None:
         return
 
+    def copy_disk(self, item: Instance, volume_id: str, target: Path) -> int:
+        self._running(item.key)
+        return 0
+
     def held_volumes(self) -> list[tuple[str, str]]:
         return [
             (key, disk.volume_id)

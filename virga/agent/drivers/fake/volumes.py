@@ -7,7 +7,7 @@ from pathlib import Path
 from virga.agent.drivers.fake.keyed import KeyedWorld
 from virga.agent.drivers.qemu_img import DiskError
 from virga.agent.drivers.targets import Export
-from virga.agent.drivers.volume_pool import NoSuchVolume
+from virga.agent.drivers.volume_pool import NoSuchVolume, Source
 from virga.contract.calls import PoolFacts, VolumeCreate, VolumeFacts
 
 
@@ -57,7 +57,7 @@ class FakePool:
         self.volumes[volume_id] = max(self.facts(volume_id).size_gb, size_gb)
         return self.facts(volume_id)
 
-    def create_snapshot(self, volume_id: str, snapshot_id: str) -> None:
+    def create_snapshot(self, volume_id: str, snapshot_id: str, copy: Path | None = None) -> None:
         self.snapshots.setdefault(snapshot_id, (volume_id, self.facts(volume_id).size_gb))
 
     def delete_snapshot(self, snapshot_id: str) -> None:
@@ -68,16 +68,16 @@ class FakePool:
             raise NoSuchVolume(f"snapshot {snapshot_id} is not in the pool in memory")
         return self.facts(volume_id)
 
-    def copy_out(self, volume_id: str, snapshot_id: str | None, target: Path, disk_format: str) -> int:
-        self.facts(volume_id)
+    def copy_out(self, source: Source, target: Path, disk_format: str) -> int:
+        self.facts(source.volume_id)
         try:
             target.write_bytes(b"\0" * 1024 * 1024)
         except OSError as error:
             raise DiskError(f"{target}: {error.strerror}") from error
         return 1024 * 1024
 
-    def back_up(self, volume_id: str, snapshot_id: str | None, target: Path, parent: Path | None) -> int:
-        return self.copy_out(volume_id, snapshot_id, target, "raw")
+    def back_up(self, source: Source, target: Path, parent: Path | None) -> int:
+        return self.copy_out(source, target, "raw")
 
     def restore(self, volume_id: str, backup: Path) -> VolumeFacts:
         if not backup.exists():
@@ -117,3 +117,6 @@ class FakeTargets(KeyedWorld):
 
     def reason(self, volume_id: str) -> str:
         return self.wishes.outcome(volume_id).reason
+
+    def exported(self) -> list[str]:
+        return sorted(self.world)
