@@ -147,7 +147,7 @@ class TempestRun:
         return {
             name_of(line): line.strip()
             for line in listed.splitlines()
-            if line.startswith(("tempest", "neutron"))
+            if line.startswith(("tempest", "neutron", "cinder"))
         }
 
     def run(self, names: Iterable[str], concurrency: int) -> dict[str, Result]:

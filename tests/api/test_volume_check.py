@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from tests.lib import compute
 from tests.lib.cloud import RunningCloud, running_cloud
@@ -58,3 +58,32 @@ def test_what_a_cloud_does_by_itself_leaves_no_difference(own: RunningCloud) -> 
     assert ("leaked", "snapshot", taken) in findings(admin)
     own.cloud.database.write(lambda tx: tx.execute(update(volume).values(status="extending")))
     assert ("stuck", "volume", ident) in findings(admin)
+
+
+def test_a_volume_that_is_taken_away_by_force_is_gone_from_its_guest(own: RunningCloud) -> None:
+    admin = own.admin()
+    volumes = "/volume/v3/volumes"
+    ident = admin.post(volumes, json={"volume": {"size": 1}}).json()["volume"]["id"]
+
+    def status(wanted: str) -> None:
+        path = f"{volumes}/{ident}"
+        eventually(lambda: admin.get(path).json()["volume"]["status"] == wanted, f"it is {wanted}")
+
+    status("available")
+    server = compute.active_server(own, admin)
+    at = f"/compute/v2.1/servers/{server['id']}/os-volume_attachments"
+    admin.post(at, json={"volumeAttachment": {"volumeId": ident}})
+    status("in-use")
+    secret = own.cloud.database.read(
+        lambda tx: tx.scalar(select(volume.c.auth_password).where(volume.c.id == ident))
+    )
+    assert admin.post(f"{volumes}/{ident}/action", json={"os-force_detach": {}}).status_code == 202
+    status("available")
+    eventually(lambda: ("leaked", "disk", ident) not in findings(admin), "the guest has let go")
+    assert admin.delete(f"{at}/{ident}").status_code == 202
+    assert admin.get(at).json()["volumeAttachments"] == []
+    eventually(lambda: not [f for f in findings(admin) if f[2] == ident], "rows and world agree")
+    now = own.cloud.database.read(
+        lambda tx: tx.scalar(select(volume.c.auth_password).where(volume.c.id == ident))
+    )
+    assert now != secret, "an old login is worth nothing"

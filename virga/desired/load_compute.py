@@ -16,6 +16,7 @@ from virga.db.tx import Tx
 from virga.desired import compile_compute
 from virga.desired.compile_compute import ServerRows
 from virga.desired.source import RowSource
+from virga.services.block_storage.models import volume_attachment
 from virga.services.compute import imaging, metadata, migration_row, networking, report
 from virga.services.compute.models import block_device, server
 from virga.services.image.store import Store
@@ -40,6 +41,7 @@ def load(tx: Tx, settings: Settings, server_ids: Sequence[str]) -> list[ServerRo
     devices: dict[str, list[Any]] = defaultdict(list)
     for row in tx.all(select(block_device).where(block_device.c.server_id.in_(server_ids))):
         devices[row.server_id].append(row)
+    _without_lost(tx, devices)
     moves = migration_row.of_servers(tx, server_ids)
     nics = networking.nics_of(tx, server_ids)
     found = []
@@ -61,6 +63,17 @@ def load(tx: Tx, settings: Settings, server_ids: Sequence[str]) -> list[ServerRo
             )
         )
     return found
+
+
+def _without_lost(tx: Tx, devices: dict[str, list[Any]]) -> None:
+    """A volume whose attachment was taken away (by force) must not stay open in a guest: another may get it."""
+    named = {d.attachment_id for many in devices.values() for d in many if d.attachment_id}
+    if not named:
+        return
+    known = tx.all(select(volume_attachment.c.id).where(volume_attachment.c.id.in_(named)))
+    lost = named - {row.id for row in known}
+    for server_id, many in devices.items() if lost else ():
+        devices[server_id] = [d for d in many if d.attachment_id not in lost]
 
 
 def _image(tx: Tx, settings: Settings, image_id: str | None) -> ImageRef | None:

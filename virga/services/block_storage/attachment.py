@@ -6,6 +6,7 @@ A volume's status follows from its attachments: none ``available``, reserved ``r
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
@@ -145,11 +146,14 @@ def remove(tx: Tx, attachment_id: str) -> None:
     if found is None:
         return
     tx.execute(sql_delete(table).where(table.c.id == attachment_id))
-    settle(tx, found.volume_id, force=True)
+    if found.server_id:
+        # Its host must not keep what is not attached any more, whoever took it away.
+        tx.touch("server", found.server_id)
+    settle(tx, found.volume_id)
 
 
-def settle(tx: Tx, volume_id: str, force: bool = False) -> None:
-    """Status and export as the attachments say."""
+def settle(tx: Tx, volume_id: str) -> None:
+    """Status and export as the attachments say. Who knew how to log in to an ended export cannot any more."""
     row = volume.find(tx, volume_id)
     if row is None or row.status in ("deleting", "error_deleting"):
         return
@@ -164,5 +168,5 @@ def settle(tx: Tx, volume_id: str, force: bool = False) -> None:
         status = "available"
     values: dict[str, Any] = {"status": status}
     if not states and (row.export or row.exported):
-        values |= {"export": False, "exported": False}
+        values |= {"export": False, "exported": False, "auth_password": secrets.token_hex(8)}
     volume.save(tx, volume_id, touch=bool(values.get("export") is False), **values)

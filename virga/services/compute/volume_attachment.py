@@ -187,6 +187,11 @@ def delete(tx: Tx, req: Request, row: Server) -> Any:
     device = _find(tx, req, row)
     if device.boot_index == 0:
         raise Invalid("Cannot detach a root device volume")
+    if device.attachment_id and attachment.find(tx, device.attachment_id) is None:
+        # It was taken away by force; what is left is our own row.
+        block_device.remove(tx, device.id)
+        server.save(tx, row.id, touch=True)
+        return Response(202)
     if found.status != "in-use":
         raise Invalid(
             "Invalid volume: Invalid volume: Unable to detach volume. Volume status must be 'in-use' and attach_status "
