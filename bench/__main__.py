@@ -12,7 +12,19 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import agent, api, clouds, compute, datapath, image, performance_page, start, token, volumes, wiring
+from bench import (
+    agent,
+    api,
+    clouds,
+    compute,
+    datapath,
+    image,
+    performance_page,
+    start,
+    token,
+    volumes,
+    wiring,
+)
 from bench.clouds import ROOT, VIRGA
 
 ON_THE_LAB = ("start", "instance", "memory", "wiring")
@@ -103,7 +115,17 @@ def on_the_lab(running: clouds.Running, wanted: tuple[str, ...], flavor: str) ->
 def show(results: dict[str, Any]) -> None:
     """Tables for people."""
     console = Console()
-    for name in ("start", "instance", "memory_mb", "datapath", "agent", "image", "token", "servers", "volume_attach"):
+    for name in (
+        "start",
+        "instance",
+        "memory_mb",
+        "datapath",
+        "agent",
+        "image",
+        "token",
+        "servers",
+        "volume_attach",
+    ):
         if name in results:
             table = Table("what", "figure", title=name)
             for key, value in results[name].items():
