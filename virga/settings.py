@@ -97,6 +97,9 @@ class Settings:
     repair: Annotated[
         bool, "Whether agents put back what others change on their hosts; off: to study a broken network."
     ] = True
+    record_hours: Annotated[
+        int, "How long it is remembered who changed what, what was explained and which differences were seen."
+    ] = 72
     explain_probes_per_minute: Annotated[
         int, "How many probes of `virga explain` a user may send in a minute."
     ] = 120

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from virga.api.policy import Policy
 from virga.db.engine import Database, Work
-from virga.db.tx import Tx
+from virga.db.tx import NOBODY, Tx
 
 T = TypeVar("T")
 
@@ -118,6 +118,7 @@ class AsyncContext:
         self.policy = policy
         self.settings = settings
         self.request_id = request_id
+        self.cause = NOBODY
         self._host_caller = host_caller
         self._name = name
         self._calls = 0
@@ -128,7 +129,12 @@ class AsyncContext:
 
     async def write(self, function: Callable[[Tx], T]) -> T:
         """Run ``function(tx)`` and commit."""
-        return await self.workers.write(function, self.request_id)
+
+        def caused(tx: Tx) -> T:
+            tx.cause = self.cause
+            return function(tx)
+
+        return await self.workers.write(caused, self.request_id)
 
     async def thread(self, function: Callable[[], T]) -> T:
         """Run a slow function beside the event loop."""

@@ -26,7 +26,7 @@ from virga.api.faults import (
 from virga.api.policy import Policy
 from virga.api.request import Caller, Request, Response
 from virga.api.routing import AUTHENTICATED, PUBLIC, Match, Route, RouteTable, ServiceApi
-from virga.db.tx import Tx
+from virga.db.tx import Cause, Tx
 from virga.lib.log import log_for
 
 log = log_for("virga.api")
@@ -40,6 +40,7 @@ Authenticate = Callable[[Tx, str], Caller]
 NOBODY = Caller()
 MAX_DEPTH = 100
 """Levels of nesting that a body may have."""
+LONGEST_ACTION = 255
 BODILESS = frozenset({204, 205, 304})
 
 
@@ -156,14 +157,17 @@ class Edge:
             await self.workers.read(lambda tx: self._identify(tx, route, req, token))
         if bad_body is not None:
             raise bad_body
+        context = self.make_context(req.request_id, req.request_id)
+        context.cause = _cause(route, req)
         try:
-            return await route.handler(self.make_context(req.request_id, req.request_id), req), route
+            return await route.handler(context, req), route
         except Fault as fault:
             raise self._reworded(fault) from None
 
     def _handle(self, tx: Tx, route: Route, req: Request, token: str) -> Any:
         if route.access != PUBLIC:
             self._identify(tx, route, req, token)
+            tx.cause = _cause(route, req)
         try:
             return route.handler(tx, req)
         except Fault as fault:
@@ -303,6 +307,12 @@ class Edge:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": body})
         return response.status
+
+
+def _cause(route: Route, req: Request) -> Cause:
+    """What the record of changes says of a request."""
+    action = f"{req.method} {req.path}{f' {route.action}' if route.action else ''}"
+    return Cause(req.caller.user_id, req.caller.project_id or "", action[:LONGEST_ACTION])
 
 
 def _fits(route: Route, version: tuple[int, int]) -> bool:

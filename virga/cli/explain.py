@@ -121,7 +121,8 @@ def _print(explanation: dict[str, Any], verbose: bool) -> None:
         thing = " ".join(
             part for part in (change["object"]["kind"], change["object"].get("name", "")) if part
         )
-        click.echo(f"  {change['at']}  {thing}: {change['what']} {change.get('request_id', '')}".rstrip())
+        by = f"by {change['by']} " if change.get("by") else ""
+        click.echo(f"  {change['at']}  {thing}: {change['what']} {by}{change.get('request_id', '')}".rstrip())
 
 
 def _table(rows: list[dict[str, Any]], verbose: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -25,6 +26,18 @@ class Done(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who asked for what a transaction changes; empty for what the cloud does of itself."""
+
+    user_id: str = ""
+    project_id: str = ""
+    action: str = ""
+
+
+NOBODY = Cause()
+
+
 class Tx:
     """One request is one transaction: its rows, changes and jobs commit together or not at all."""
 
@@ -34,6 +47,7 @@ class Tx:
         "_driver",
         "_jobs",
         "_statements",
+        "cause",
         "connection",
         "now",
         "request_id",
@@ -56,6 +70,7 @@ class Tx:
         """Microseconds since the epoch; the same during the whole transaction."""
         self.request_id = request_id
         self.writable = writable
+        self.cause = NOBODY
         self._changes: dict[tuple[str, str], None] = {}
         self._jobs: list[dict[str, Any]] = []
         self._after_commit: list[Callable[[], None]] = []
@@ -142,12 +157,16 @@ class Tx:
     def flush_outbox(self) -> None:
         """Write the announcements; called by the database just before it commits."""
         if self._changes:
+            told = {
+                "request_id": self.request_id,
+                "changed_at": self.now,
+                "user_id": self.cause.user_id,
+                "project_id": self.cause.project_id,
+                "action": self.cause.action,
+            }
             self.execute(
                 _ANNOUNCE,
-                [
-                    {"kind": kind, "object_id": oid, "request_id": self.request_id, "changed_at": self.now}
-                    for kind, oid in self._changes
-                ],
+                [{"kind": kind, "object_id": oid, **told} for kind, oid in self._changes],
             )
         if self._jobs:
             self.execute(_LEAVE_WORK, self._jobs)

@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, delete, func, select
 
 from virga.contract.items import AnyItem, Item
 from virga.contract.messages import State
-from virga.db.outbox import change
+from virga.db.outbox import change, observation
 from virga.db.tx import Tx
 from virga.desired.source import Slot, Source
 from virga.lib.log import log_for
@@ -31,6 +31,7 @@ S = TypeVar("S")
 
 KEPT_REMOVALS = 20_000
 KEPT_CHANGES = 10_000
+MOST_CHANGES = 300_000
 
 
 @dataclass
@@ -167,7 +168,11 @@ def _tail(revisions: dict[Key, int], after: int) -> list[Key]:
     return found[::-1]
 
 
-def prune(tx: Tx) -> None:
-    """Forget announcements that every feed has read long ago."""
+def prune(tx: Tx, hours: int = 0) -> None:
+    """Forget announcements that every feed has read long ago, and that are older than the record goes back."""
     newest = int(tx.scalar(select(func.max(change.c.revision))) or 0)
-    tx.execute(delete(change).where(change.c.revision <= newest - KEPT_CHANGES))
+    old = tx.now - hours * 3_600_000_000
+    read = change.c.revision <= newest - KEPT_CHANGES
+    tx.execute(delete(change).where(read, change.c.changed_at < old))
+    tx.execute(delete(change).where(change.c.revision <= newest - MOST_CHANGES))
+    tx.execute(delete(observation).where(observation.c.observed_at < old))

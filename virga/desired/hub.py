@@ -68,12 +68,14 @@ class Hub:
         take_heartbeat: TakeHeartbeat,
         answers: Mapping[str, Answer] | None = None,
         path: Path | None = None,
+        forget: Callable[[Tx], None] = prune,
     ) -> None:
         self.feed = feed
         self.answers = dict(answers or {})
         self._workers = workers
         self._take_reports, self._take_heartbeat = take_reports, take_heartbeat
         self._path = path
+        self._forget = forget
         self._connections: dict[str, Connection] = {}
         self._waiting: dict[str, Waiting] = {}
         self._news = asyncio.Event()
@@ -155,7 +157,7 @@ class Hub:
                     self._connections[host].wake.set()
                 if time.monotonic() - pruned > PRUNE_EVERY_S:
                     pruned = time.monotonic()
-                    await self._workers.write(prune)
+                    await self._workers.write(self._forget)
             except Exception:
                 log.exception("following changes failed")
                 asyncio.get_running_loop().call_later(1, self._news.set)

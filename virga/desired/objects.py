@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Table, or_, select
 
-from virga.db.outbox import change
 from virga.db.tx import Tx
+from virga.desired import record
 from virga.services.compute.models import instance_action, server
 from virga.services.identity.models import user
 from virga.services.network.models import agent, ip_allocation, network, port, rbac_policy, subnet
@@ -147,8 +147,8 @@ def standings(tx: Tx, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str]
 
 
 def _standing(tx: Tx, kind: str, row: Any) -> Standing:
-    at, request_id = _last_change(tx, kind, row["id"])
-    what, by = "", ""
+    last = _last_change(tx, kind, row["id"])
+    at, request_id, what, by = last.at, last.request_id, last.action, last.by
     if kind == "server":
         what, by, request_id = _last_action(tx, row["id"], request_id)
     return Standing(
@@ -166,15 +166,10 @@ def _standing(tx: Tx, kind: str, row: Any) -> Standing:
     )
 
 
-def _last_change(tx: Tx, kind: str, object_id: str) -> tuple[int, str]:
-    """From the outbox: what the hosts were told of last."""
+def _last_change(tx: Tx, kind: str, object_id: str) -> record.Changed:
+    """From the outbox: what the hosts were told of last, and who asked for it."""
     name = {"server": "instance", "security_group_rule": "security_group"}.get(kind, kind)
-    row = tx.first(
-        select(change)
-        .where(change.c.kind == name, change.c.object_id == object_id)
-        .order_by(change.c.revision.desc())
-    )
-    return (0, "") if row is None else (row.changed_at, row.request_id)
+    return record.last_change(tx, name, object_id) or record.Changed(kind, object_id, 0)
 
 
 def _last_action(tx: Tx, server_id: str, request_id: str) -> tuple[str, str, str]:
@@ -196,18 +191,3 @@ def groups_of_ports(tx: Tx, port_ids: Sequence[str]) -> list[str]:
         port_security_group.c.port_id.in_(sorted(port_ids))
     )
     return sorted({row.security_group_id for row in tx.all(query)})
-
-
-def changes_since(
-    tx: Tx, kinds_and_ids: Sequence[tuple[str, str]], since_us: int
-) -> list[tuple[str, str, int, str]]:
-    """Kind, id, time and request of every announced change of these objects, oldest first."""
-    ids = {object_id for _, object_id in kinds_and_ids}
-    if not ids:
-        return []
-    rows = tx.all(
-        select(change)
-        .where(change.c.object_id.in_(sorted(ids)), change.c.changed_at >= since_us)
-        .order_by(change.c.revision)
-    )
-    return [(row.kind, row.object_id, row.changed_at, row.request_id) for row in rows]

@@ -15,7 +15,7 @@ from virga.contract.messages import Heartbeat
 from virga.db.engine import Database
 from virga.db.tx import Tx
 from virga.desired import load_compute, load_volume
-from virga.desired.feed import Feed
+from virga.desired.feed import Feed, prune
 from virga.desired.hub import Answer, Hub
 from virga.desired.network_source import NetworkSource
 from virga.desired.report import NETWORK_REPORTS, ReportDesk
@@ -77,6 +77,7 @@ async def running(cloud: CloudParts) -> AsyncIterator[Hub]:
         take_heartbeat(settings),
         answers(cloud),
         settings.state_dir / "bus.sock",
+        lambda tx: prune(tx, settings.record_hours),
     )
     cloud.database.on_announce.append(hub.notify)
     await hub.start()

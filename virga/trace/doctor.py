@@ -30,6 +30,7 @@ from virga.contract.doctor import (
     WiresProbed,
 )
 from virga.db.tx import Tx
+from virga.desired.record import Observed, observe
 from virga.lib.clock import iso_micro, now_us
 from virga.services.block_storage.models import volume_service
 from virga.services.compute.models import server
@@ -92,6 +93,10 @@ async def diagnose(ctx: AsyncContext, wanted: Sequence[str] = (), fix: bool = Fa
         for ward in wards:
             fixed += await _fix(ctx, ward, rows)
     found, checked = await _gathered(ctx, wards, rows, bool(wanted))
+    drifts = [each for each in [*found, *fixed] if each.kind and each.host]
+    if drifts:
+        seen = [Observed("drift", msgspec.to_builtins(d), d.host, f"{d.check} {d.subject}") for d in drifts]
+        await ctx.write(lambda tx: observe(tx, seen))
     return Diagnosis(
         hosts=[ward.known.name for ward in wards],
         findings=found,

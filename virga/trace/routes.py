@@ -15,9 +15,10 @@ from virga.api.faults import BadRequest, Fault
 from virga.api.request import Request
 from virga.api.routing import Route, ServiceApi
 from virga.contract.explain import Explanation
+from virga.desired.record import Observed, observe
 from virga.lib.clock import parse_iso
 from virga.settings import Settings
-from virga.trace import operator_routes
+from virga.trace import operator_routes, record_routes
 from virga.trace.ends import Question
 from virga.trace.explain import HubLike, explain
 
@@ -111,7 +112,10 @@ class Explainer:
         project_id = None if everything else req.caller.project_id or ""
         found = await explain(ctx, hub, question, project_id, probe=body.probe)
         self._kept.append((req.caller.project_id or "", found))
-        return {"explanation": msgspec.to_builtins(found)}
+        answer = msgspec.to_builtins(found)
+        seen = Observed("explanation", answer, found.source.host, f"{found.source.id} {found.destination.id}")
+        await ctx.write(lambda tx: observe(tx, [seen]))
+        return {"explanation": answer}
 
     async def list(self, ctx: AsyncContext, req: Request) -> Any:
         everything = req.allows("explain:all_projects")
@@ -154,7 +158,8 @@ def service(settings: Settings, hub: Callable[[], HubLike | None]) -> ServiceApi
             Route("POST", "/explain", explainer.create, "explain:create"),
             Route("GET", "/explain", explainer.list, "explain:get"),
             *operator_routes.ROUTES,
+            *record_routes.ROUTES,
         ],
         envelope=envelope,
-        policies=POLICIES | operator_routes.POLICIES,
+        policies=POLICIES | operator_routes.POLICIES | record_routes.POLICIES,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from msgspec.structs import replace as with_fields
 
 from virga.contract.explain import Change, Explanation, Hop, Ref, Verdict
 from virga.db.tx import Tx
-from virga.desired import objects
+from virga.desired import objects, record
 from virga.lib.clock import iso_seconds
 from virga.trace.model import End, Finding, Leg, Path
 from virga.trace.world import World
@@ -133,12 +134,26 @@ def changes(tx: Tx, explanation: Explanation, since_us: int) -> list[Change]:
     ids += [
         ("security_group", one) for one in objects.groups_of_ports(tx, [i for k, i in ids if k == "port"])
     ]
+    known = {object_id for _, object_id in ids}
     found = []
-    for kind, object_id, at, request_id in objects.changes_since(tx, ids, since_us):
-        ref = refs.get(object_id, Ref(kind=OBJECTS.get(kind, kind), id=object_id))
+    for one in record.changes(tx, known, since_us) if known else ():
+        ref = refs.get(one.object_id, Ref(kind=OBJECTS.get(one.kind, one.kind), id=one.object_id))
+        what = one.action or f"{one.kind} changed"
         found.append(
-            Change(at=iso_seconds(at) or "", object=ref, what=f"{kind} changed", request_id=request_id)
+            Change(at=iso_seconds(one.at) or "", object=ref, what=what, by=one.by, request_id=one.request_id)
         )
+    return sorted([*found, *_drifts(tx, refs, since_us)], key=lambda one: one.at)
+
+
+def _drifts(tx: Tx, refs: Mapping[str, Ref], since_us: int) -> list[Change]:
+    """Differences on hosts that the doctor saw at things of these objects: nobody asked the API for them."""
+    found = []
+    for row in record.observations(tx, since_us, "drift"):
+        # Names in the kernel carry a whole id, or its first eleven characters.
+        ref = next((ref for key, ref in refs.items() if key in row.subject or key[:11] in row.subject), None)
+        if ref is not None:
+            what = f"seen on {row.host}: {row.body['sentence']}"
+            found.append(Change(at=iso_seconds(row.observed_at) or "", object=ref, what=what))
     return found
 
 
