@@ -39,13 +39,14 @@ RESULT = clouds.ROOT / ".cache/bench-growth.json"
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULT)
 def main(sizes: tuple[int, ...], hosts: str, target: Path) -> None:
     """Measure at these numbers of ports; by default 100, 1,000 and 10,000."""
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = json.loads(target.read_text()) if target.exists() else {}
     for number in (int(text) for text in hosts.split(",")):
         with clouds.cloud("fake", hosts=number) as running:
             results[str(number)] = curve(running, number, sizes or (100, 1000, 10_000))
         show(number, results[str(number)])
+    ordered = dict(sorted(results.items(), key=lambda item: int(item[0])))
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(results, indent=1) + "\n")
+    target.write_text(json.dumps(ordered, indent=1) + "\n")
 
 
 def curve(running: clouds.Running, hosts: int, sizes: tuple[int, ...]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ HEAD = """# Speed and memory
     make bench-peer     # a real Neutron beside Virga, the same requests to both in turn; 10 minutes and more
     make bench-growth   # what one more port costs beside 100, 1,000 and 10,000 others
     make bench ARGS="--page docs/performance.md"   # the rest, and this page from all of it
-    make bench-page     # the last two
+    make bench-page     # the last two, growth with 1 and 10 hosts only; 10 minutes
 
 Figures are of one machine and of one moment; claims are made as ratios. These are of a virtual machine with 2 cores
 without hardware virtualisation (guests are translated by QEMU, TCG; Open vSwitch switches in user space), Debian 12.
