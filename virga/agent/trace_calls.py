@@ -21,7 +21,8 @@ from virga.contract.calls import HostDifference
 from virga.contract.trace import Collect, HostReading, ReadHost, Send, Watch
 
 DIFFERENCES_S = 2.5
-FLOWS = "flows"
+NOT_ASKED = ("flows", "dnsmasq", "haproxy", "radvd", "instances", "targets", "shapers")
+"""Drivers whose differences the explainer finds by itself, from what is read here, or has no use for."""
 
 
 class TraceCalls:
@@ -94,7 +95,7 @@ class TraceCalls:
         if loop is None:
             return [], ["the agent's loop is not there yet"]
         answer: queue.SimpleQueue[list[Difference]] = queue.SimpleQueue()
-        loop.ask_differences(answer.put, without=(FLOWS,))
+        loop.ask_differences(answer.put, without=NOT_ASKED)
         try:
             found = answer.get(timeout=DIFFERENCES_S)
         except queue.Empty:

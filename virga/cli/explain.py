@@ -99,7 +99,7 @@ def _said(text: str) -> str:
 
 def _print(explanation: dict[str, Any], verbose: bool) -> None:
     for way, title in (("there", "There"), ("back", "Back")):
-        rows = [hop for hop in explanation.get("hops", []) if hop["direction"] == way]
+        rows = _told([hop for hop in explanation.get("hops", []) if hop["direction"] == way])
         if rows:
             click.echo(title)
             _table(rows, verbose)
@@ -123,6 +123,14 @@ def _print(explanation: dict[str, Any], verbose: bool) -> None:
         )
         by = f"by {change['by']} " if change.get("by") else ""
         click.echo(f"  {change['at']}  {thing}: {change['what']} {by}{change.get('request_id', '')}".rstrip())
+
+
+def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Up to the last hop of which there is something to say."""
+    columns = ("expected", "realised", "observed")
+    states = [{hop[column].get("state", "skipped") for column in columns} for hop in rows]
+    last = max((n for n, found in enumerate(states) if found & {"ok", "stopped", "unknown"}), default=-1)
+    return rows[: last + 1]
 
 
 def _table(rows: list[dict[str, Any]], verbose: bool) -> None:

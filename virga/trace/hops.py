@@ -159,8 +159,20 @@ def _switch_hop(evidence: Evidence, number: int, leg: Leg, host: str) -> Hop:
         name="br-int",
         expected=expected,
         realised=realised,
+        observed=_through(evidence, number, host),
         objects=objects,
     )
+
+
+def _through(evidence: Evidence, number: int, host: str) -> Column:
+    """A switch cannot be looked into by itself: what went in and came out on this host tells."""
+    here = [w for w in evidence.waypoints if w.step == number and w.host == host]
+    if not evidence.probed or len(here) < 2:
+        return Column()
+    into, out = bool(_seen(evidence, here[0])), bool(_seen(evidence, here[-1]))
+    if out:
+        return Column(state="ok")
+    return Column(state="stopped" if into else "missing", text="went in and did not come out" if into else "")
 
 
 def _walked(passage: Passage | None, host: str, leg: Leg) -> Column:
