@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from virga.contract.explain import Ref
 from virga.contract.trace import HostReading, ReadHost
-from virga.trace import daemons, devices, guests, routers
+from virga.trace import daemons, devices, guests, linux_bridges, routers
 from virga.trace.model import Crossing, Finding, Leg, Path
 from virga.trace.points import namespace_of
 
@@ -82,6 +82,7 @@ def _of_leg(leg: Leg, readings: Mapping[str, HostReading], *, first: bool, last:
     found = [devices.judge(leg, readings)]
     for spot in (leg.sender, leg.receiver):
         found.append(devices.instance_down(spot, readings.get(spot.host)))
+        found.append(linux_bridges.judge(leg, spot, readings.get(spot.host)))
     own = {f.ip_address for f in leg.sender.port.fixed_ips} if leg.sender.port else set()
     if first and leg.flight.source in own:
         found.append(devices.guest_address(leg, readings.get(leg.sender.host), sends=True))
@@ -111,7 +112,7 @@ def differences(path: Path, readings: Mapping[str, HostReading]) -> Sequence[Fin
                     )
                     found.append(
                         Finding(
-                            "DRIFT",
+                            "CT_INVALID" if one.driver == "conntrack" else "DRIFT",
                             f"{one.driver} {one.key} {one.kind}.",
                             ref,
                             f"virga doctor {spot.host} --fix",
