@@ -169,7 +169,8 @@ def _through(evidence: Evidence, number: int, host: str) -> Column:
     here = [w for w in evidence.waypoints if w.step == number and w.host == host]
     if not evidence.probed or len(here) < 2:
         return Column()
-    into, out = bool(_seen(evidence, here[0])), bool(_seen(evidence, here[-1]))
+    into = bool(_seen(evidence, here[0])) or _is_start(evidence, here[0])
+    out = bool(_seen(evidence, here[-1]))
     if out:
         return Column(state="ok")
     return Column(state="stopped" if into else "missing", text="went in and did not come out" if into else "")
@@ -232,6 +233,8 @@ def _observed(evidence: Evidence, waypoint: Waypoint | None, *, first: bool) -> 
     if not evidence.probed or waypoint is None:
         return Column()
     seen = _seen(evidence, waypoint)
+    if not seen and _is_start(evidence, waypoint):
+        return Column(state="ok", text="sent from here")
     if not seen:
         return Column(state="missing", text="not seen")
     best = seen[0]
@@ -242,6 +245,11 @@ def _observed(evidence: Evidence, waypoint: Waypoint | None, *, first: bool) -> 
         text=text,
         details=[f"{one.at:.6f} {one.mark or one.kind} {_flight(one)} {one.text}" for one in seen[:6]],
     )
+
+
+def _is_start(evidence: Evidence, waypoint: Waypoint) -> bool:
+    """Where the probe itself put the packet into the switch, past the device."""
+    return waypoint == evidence.waypoints[0]
 
 
 def _seen(evidence: Evidence, waypoint: Waypoint) -> list[Sighting]:
