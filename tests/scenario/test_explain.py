@@ -30,7 +30,7 @@ class Pair:
         return answer.get("verdict", {}).get("code", done.stderr), done.returncode, answer
 
     def becomes(self, code: str, *words: str) -> None:
-        wait_for(f"{' '.join(words)} is {code}", lambda: self.explain(*words)[0] == code, 30)
+        wait_for(f"{' '.join(words)} is {code}", lambda: self.explain(*words)[0] == code)
 
 
 @pytest.fixture(scope="module")
