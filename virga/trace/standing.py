@@ -171,7 +171,7 @@ def named(tx: Tx, said: Verdict) -> Verdict:
     stands = objects.standings(tx, [(kind, culprit.id)]).get((kind, culprit.id))
     if stands is None:
         return said
-    by = stands.changed_by or (stands.request_id and f"request {stands.request_id}")
+    by = ", ".join(filter(None, (stands.changed_by, stands.request_id and f"request {stands.request_id}")))
     return with_fields(
         said,
         culprit=with_fields(culprit, name=culprit.name or stands.name, kind=kind),
