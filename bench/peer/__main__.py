@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import statistics
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +35,8 @@ RESULT = ROOT / ".cache/bench-peer.json"
 def main(rounds: int, target: Path, recorded: bool) -> None:
     """Measure both."""
     console = Console()
+    # Told to end, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     with contextlib.ExitStack() as stack:
         note, theirs, peers = _peer(stack, recorded, console)
         virga = stack.enter_context(server_alone(MANY_NETWORKS))
