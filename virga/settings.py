@@ -114,6 +114,8 @@ class Settings:
         "ImagePropertiesFilter",
         "ServerGroupAntiAffinityFilter",
         "ServerGroupAffinityFilter",
+        "SameHostFilter",
+        "DifferentHostFilter",
         "ResourceFilter",
     )
     scheduler_weighers: Annotated[Texts, "Weighers with their multipliers, as `name=multiplier`."] = (

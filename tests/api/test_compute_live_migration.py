@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.lib.cloud import RunningCloud, running_cloud
-from tests.lib.compute import act, active_server, wait_status
+from tests.lib.compute import act, active_server, flavor, image, wait_status
 from tests.lib.waiting import eventually
 
 pytestmark = pytest.mark.validated
@@ -122,3 +122,24 @@ def test_members_may_not(two_hosts: RunningCloud) -> None:
     with two_hosts.member() as member:
         made = active_server(two_hosts, member)
         assert _migrate(member, made["id"]).status_code == 403
+
+
+def test_hints_choose_the_host(two_hosts: RunningCloud, server: dict[str, Any]) -> None:
+    """With what the cloud has when nobody set anything."""
+    admin, size, disk = two_hosts.admin(), flavor(two_hosts), image(two_hosts)
+    for hint, same in (("same_host", True), ("different_host", False)):
+        body = {
+            "server": {"name": "vm", "flavorRef": size, "imageRef": disk},
+            "os:scheduler_hints": {hint: [server["id"]]},
+        }
+        made = admin.post("/compute/v2.1/servers", json=body).json()["server"]["id"]
+        other = wait_status(admin, made, "ACTIVE")
+        assert (other["OS-EXT-SRV-ATTR:host"] == server["OS-EXT-SRV-ATTR:host"]) is same
+
+
+def test_the_end_of_the_console(two_hosts: RunningCloud, server: dict[str, Any]) -> None:
+    admin = two_hosts.admin()
+    whole = act(admin, server["id"], "os-getConsoleOutput", {}).json()["output"]
+    end = act(admin, server["id"], "os-getConsoleOutput", {"length": 3}).json()["output"]
+    assert end == "\n".join(whole.split("\n")[-3:])
+    assert whole.endswith("runs\n") and len(end.split("\n")) == 3

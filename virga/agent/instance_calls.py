@@ -68,10 +68,11 @@ class InstanceCalls:
 
     def console_output(self, call: calls.ConsoleOutput) -> str:
         text = self._driver.look(call.instance_id).actions.console_output(call.instance_id)
-        lines = text.decode("utf-8", errors="replace").splitlines(keepends=True)
+        lines = text.decode("utf-8", errors="replace").split("\n")
         if call.length is None or call.length < 0:
-            return "".join(lines)
-        return "".join(lines[-call.length :]) if call.length else ""
+            return "\n".join(lines)
+        # As Nova counts: what stands after the last line end is a line too, even when nothing does.
+        return "\n".join(lines[-call.length :]) if call.length else ""
 
     def console_target(self, call: calls.ConsoleTarget) -> calls.ConsoleAddress:
         actions = self._driver.look(call.instance_id).actions

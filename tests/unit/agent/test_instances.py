@@ -207,7 +207,7 @@ class TestCalls:
         host.be(wish())
         host.guests.guests[ID].console = "one\ntwo\nthree\n"
         assert self.call(host, "instance.console_output") == "one\ntwo\nthree\n"
-        assert self.call(host, "instance.console_output", length=2) == "two\nthree\n"
+        assert self.call(host, "instance.console_output", length=2) == "three\n"
         assert self.call(host, "instance.console_output", length=0) == ""
 
     def test_a_detached_volume_stays_off_until_the_item_follows(self) -> None:
