@@ -186,7 +186,7 @@ def test_a_volume_is_let_go_and_taken_in_again(cloud: RunningCloud, member: http
     assert settled(admin, lost.json()["volume"]["id"], "error_managing")
 
 
-def test_incremental_backups_hang_on_their_parents(member: httpx.Client) -> None:
+def test_incremental_backups_hang_on_their_parents(cloud: RunningCloud, member: httpx.Client) -> None:
     volume = made(member)
 
     def backup(**more: Any) -> httpx.Response:
@@ -200,6 +200,10 @@ def test_incremental_backups_hang_on_their_parents(member: httpx.Client) -> None
 
     assert backup(incremental=True).status_code == 400
     full = ready(backup())
+    others = cloud.admin().post(
+        "/volume/v3/backups", json={"backup": {"volume_id": volume["id"], "incremental": True}}
+    )
+    assert others.status_code == 400, "an admin of another project has no parent for it"
     child = ready(backup(incremental=True))
     shown = member.get(f"/volume/v3/backups/{full}").json()["backup"]
     assert (shown["is_incremental"], shown["has_dependent_backups"]) == (False, True)

@@ -183,8 +183,8 @@ def create(tx: Tx, req: Request) -> Any:
             f'Volume to be backed up must be available or in-use, but the current status is "{source.status}".'
         )
     wanted = asked.get("incremental") is not None and truth(asked["incremental"])
-    parent = _parent(tx, source, taken) if wanted else None
-    quota.check(tx, source.project_id, {"backups": 1, "backup_gigabytes": source.size})
+    parent = _parent(tx, req.caller, source, taken) if wanted else None
+    quota.check(tx, req.caller.project_id or "", {"backups": 1, "backup_gigabytes": source.size})
     backup_id = new_uuid()
     tx.execute(
         insert(table).values(
@@ -192,7 +192,7 @@ def create(tx: Tx, req: Request) -> Any:
             volume_id=source.id,
             snapshot_id=taken.id if taken is not None else None,
             parent_id=parent.id if parent is not None else None,
-            project_id=source.project_id,
+            project_id=req.caller.project_id,
             user_id=req.caller.user_id,
             name=asked.get("name"),
             description=asked.get("description"),
@@ -227,12 +227,12 @@ def _made(req: Request, row: Any) -> dict[str, Any]:
     return body
 
 
-def _parent(tx: Tx, source: Any, taken: Any) -> Any:
-    """The newest backup of the volume; for a snapshot, the newest that is not of a later moment."""
+def _parent(tx: Tx, caller: Any, source: Any, taken: Any) -> Any:
+    """The caller's newest backup of the volume; for a snapshot, the newest that is not of a later moment."""
     statement = select(table).where(
         table.c.volume_id == source.id,
         table.c.status == "available",
-        table.c.project_id == source.project_id,
+        table.c.project_id == caller.project_id,
         table.c.size <= (taken.size if taken is not None else source.size),
     )
     if taken is not None:
