@@ -199,6 +199,22 @@ class RouterPort(msgspec.Struct, frozen=True, omit_defaults=True):
     mtu: int = 1500
 
 
+class MeterRule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What counts, of what crosses a gateway: ``source`` and ``destination`` are CIDRs of one IP version."""
+
+    direction: str
+    excluded: bool = False
+    source: str | None = None
+    destination: str | None = None
+
+
+class RouterMeter(msgspec.Struct, frozen=True):
+    """A metering label that the router counts for."""
+
+    label_id: str
+    rules: list[MeterRule]
+
+
 class Router(Item, frozen=True, kw_only=True, tag="router"):
     """A router whose ``qrouter-`` namespace is on this host. ``key`` is the router id."""
 
@@ -209,6 +225,7 @@ class Router(Item, frozen=True, kw_only=True, tag="router"):
     extra_gateways: list[RouterPort] = []
     default_route_ecmp: bool = False
     """Default routes go by all gateways; else by the first."""
+    meters: list[RouterMeter] = []
     interfaces: list[RouterPort] = []
     routes: list[HostRoute] = []
 

@@ -15,11 +15,13 @@ from virga.contract.items import (
     FloatingIp,
     GroupMember,
     HostRoute,
+    MeterRule,
     Network,
     Port,
     PortForwarding,
     PortQos,
     Router,
+    RouterMeter,
     RouterPort,
     RouterSubnet,
     Rule,
@@ -30,6 +32,7 @@ from virga.desired.facts import (
     FloatingFact,
     ForwardingFact,
     GroupFact,
+    LabelFact,
     NetworkFact,
     PortFact,
     QosFact,
@@ -267,7 +270,11 @@ def router_port(fact: PortFact, subnets: Subnets, mtu: int) -> RouterPort:
 
 
 def router(
-    fact: RouterFact, ports: Sequence[PortFact], subnets: Subnets, networks: Mapping[str, NetworkFact]
+    fact: RouterFact,
+    ports: Sequence[PortFact],
+    subnets: Subnets,
+    networks: Mapping[str, NetworkFact],
+    labels: Sequence[LabelFact] = (),
 ) -> Router:
     def made(p: PortFact) -> RouterPort:
         return router_port(p, subnets, networks[p.network_id].mtu if p.network_id in networks else 1500)
@@ -284,6 +291,12 @@ def router(
         extra_gateways=[made(p) for p in gateways if p.id != fact.gw_port_id],
         interfaces=[made(p) for p in ordered if p.is_router_interface],
         routes=[HostRoute(destination, nexthop) for destination, nexthop in fact.routes],
+        meters=[
+            RouterMeter(
+                label.id, [MeterRule(r.direction, r.excluded, r.source, r.destination) for r in label.rules]
+            )
+            for label in labels
+        ],
     )
 
 

@@ -24,6 +24,7 @@ from virga.services.network.models_l3 import (
     sub_port,
     trunk,
 )
+from virga.services.network.models_metering import metering_label, metering_label_rule
 from virga.services.network.models_qos import qos_policy, qos_rule
 
 
@@ -115,6 +116,23 @@ class QosFact:
 
 
 @dataclass(frozen=True, slots=True)
+class MeterRuleFact:
+    direction: str
+    excluded: bool
+    source: str | None
+    destination: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFact:
+    """A metering label. ``project_id`` None: it counts for the routers of all projects."""
+
+    id: str
+    project_id: str | None
+    rules: tuple[MeterRuleFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RuleFact:
     id: str
     direction: str
@@ -140,6 +158,7 @@ class RouterFact:
     name: str
     admin_state_up: bool
     enable_snat: bool
+    project_id: str
     gw_port_id: str | None
     default_route_ecmp: bool
     routes: tuple[tuple[str, str], ...]
@@ -199,6 +218,10 @@ _ADDRESSES = _Rows(select(address_group_address), address_group_address.c.addres
 _ADDRESS_GROUPS = _Rows(select(address_group.c.id), address_group.c.id)
 _ROUTERS = _Rows(select(router), router.c.id)
 _FLOATING = _Rows(select(floating_ip), floating_ip.c.id)
+_LABELS = _Rows(select(metering_label), metering_label.c.id)
+_LABEL_RULES = _Rows(
+    select(metering_label_rule), metering_label_rule.c.metering_label_id, metering_label_rule.c.id
+)
 _QOS_RULES = _Rows(select(qos_rule), qos_rule.c.qos_policy_id, qos_rule.c.id)
 _QOS_POLICIES = _Rows(select(qos_policy.c.id), qos_policy.c.id)
 _FORWARDINGS = _Rows(select(port_forwarding), port_forwarding.c.id)
@@ -332,6 +355,21 @@ def qos_policies(tx: Tx, only: Ids = None) -> Iterable[QosFact]:
         yield QosFact(row.id, tuple(rules.get(row.id, ())))
 
 
+def metering_labels(tx: Tx, only: Ids = None) -> Iterable[LabelFact]:
+    rules: dict[str, list[MeterRuleFact]] = {}
+    for row in _LABEL_RULES(tx, only):
+        source, destination = row.source_ip_prefix, row.destination_ip_prefix
+        if row.remote_ip_prefix is not None:
+            # As OpenStack's agent has it: of what leaves the source, of what arrives the destination.
+            source, destination = (
+                (row.remote_ip_prefix, None) if row.direction == "egress" else (None, row.remote_ip_prefix)
+            )
+        fact = MeterRuleFact(row.direction, row.excluded, source, destination)
+        rules.setdefault(row.metering_label_id, []).append(fact)
+    for row in _LABELS(tx, only):
+        yield LabelFact(row.id, None if row.shared else row.project_id, tuple(rules.get(row.id, ())))
+
+
 def routers(tx: Tx, only: Ids = None) -> Iterable[RouterFact]:
     for row in _ROUTERS(tx, only):
         yield RouterFact(
@@ -339,6 +377,7 @@ def routers(tx: Tx, only: Ids = None) -> Iterable[RouterFact]:
             row.name,
             row.admin_state_up,
             row.enable_snat,
+            row.project_id,
             row.gw_port_id,
             row.enable_default_route_ecmp,
             tuple((r["destination"], r["nexthop"]) for r in row.routes),

@@ -14,6 +14,7 @@ from virga.desired.facts import (
     FloatingFact,
     ForwardingFact,
     GroupFact,
+    LabelFact,
     NetworkFact,
     PortFact,
     QosFact,
@@ -38,6 +39,7 @@ class NetworkSource:
             "port_forwarding",
             "trunk",
             "qos_policy",
+            "metering_label",
         }
     )
 
@@ -52,6 +54,7 @@ class NetworkSource:
         self.floating: dict[str, FloatingFact] = {}
         self.forwardings: dict[str, ForwardingFact] = {}
         self.qos: dict[str, QosFact] = {}
+        self.labels: dict[str, LabelFact] = {}
         # Indexes. The inner sets are of ids.
         self._subnets_of: dict[str, set[str]] = defaultdict(set)
         self._ports_of: dict[str, set[str]] = defaultdict(set)
@@ -68,6 +71,8 @@ class NetworkSource:
         self._floating_of: dict[str, set[str]] = defaultdict(set)
         self._forwardings_of: dict[str, set[str]] = defaultdict(set)
         self._parent_of: dict[str, str] = {}
+        self._routers_of: dict[str, set[str]] = defaultdict(set)
+        """By project."""
         self._under_qos: dict[str, set[str]] = defaultdict(set)
         self._networks_under_qos: dict[str, set[str]] = defaultdict(set)
         self._dirty: dict[Slot, None] = {}
@@ -91,6 +96,7 @@ class NetworkSource:
         for kind in ("network", "subnet", "security_group", "address_group", "router", "floating_ip"):
             self._read(tx, kind, None)
         self._read(tx, "qos_policy", None)
+        self._read(tx, "metering_label", None)
         self._read(tx, "port_forwarding", None)
         self._read(tx, "port", None)
 
@@ -125,6 +131,7 @@ class NetworkSource:
             "floating_ip": (facts.floating_ips, self._put_floating),
             "port_forwarding": (facts.port_forwardings, self._put_forwarding),
             "qos_policy": (facts.qos_policies, self._put_qos),
+            "metering_label": (facts.metering_labels, self._put_label),
         }
 
     def _mark(self, host: str, kind: str, key: str) -> None:
@@ -148,6 +155,19 @@ class NetworkSource:
                 self._mark(host, "network", network_id)
             if port.is_router:
                 self._mark_router(port.device_id)
+
+    def _put_label(self, fact: LabelFact | None, label_id: str) -> None:
+        old = _store(self.labels, label_id, fact)
+        for item in (old, fact):
+            if item is None:
+                continue
+            everywhere = item.project_id is None
+            for router_id in self.routers if everywhere else self._routers_of.get(item.project_id or "", ()):
+                self._mark_router(router_id)
+
+    def _labels_for(self, fact: RouterFact) -> list[LabelFact]:
+        found = [label for label in self.labels.values() if label.project_id in (None, fact.project_id)]
+        return sorted(found, key=lambda label: label.id)
 
     def _put_qos(self, fact: QosFact | None, policy_id: str) -> None:
         _store(self.qos, policy_id, fact)
@@ -270,6 +290,7 @@ class NetworkSource:
             if item is None:
                 continue
             self._mark(item.host, "router", router_id)
+            _turn(self._routers_of[item.project_id], router_id, item == fact)
             for floating_id in self._floating_of.get(router_id, ()):
                 self._mark_floating(item.host, floating_id)
 
@@ -399,7 +420,7 @@ class NetworkSource:
         if fact is None or fact.host != host:
             return None
         ports = [self.ports[p] for p in self._router_ports.get(key, ())]
-        return compile_network.router(fact, ports, self.subnets, self.networks)
+        return compile_network.router(fact, ports, self.subnets, self.networks, self._labels_for(fact))
 
     def _floating_ip(self, host: str, key: str) -> Item | None:
         fact = self.floating.get(key)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
+from msgspec.structs import replace as structs_replace
 
 from tests.lib.netns import Net, net
 from virga.agent.drivers.addresses import AddressDriver
@@ -20,8 +21,10 @@ from virga.contract.items import (
     FixedIp,
     FloatingIp,
     HostRoute,
+    MeterRule,
     PortForwarding,
     Router,
+    RouterMeter,
     RouterPort,
     RouterSubnet,
 )
@@ -365,3 +368,33 @@ def test_a_refused_route_does_not_keep_the_rest_away(nft_site: Site) -> None:
     assert len(reasons) == 1
     assert "192.0.2.0/24" in reasons[0]
     assert "default via 172.24.4.1" in site.net.ip(site.namespace, "route")
+
+
+def test_labels_count_what_crosses_the_gateway(site: Site) -> None:
+    def counting(view: RouterView) -> RouterView:
+        inside = [
+            MeterRule(direction="egress", source="10.10.10.0/24"),
+            MeterRule(direction="egress", source="2001:db8:1::/64"),
+        ]
+        left_out = MeterRule(direction="egress", source="10.10.10.0/24", excluded=True)
+        meters = [RouterMeter("1" * 36, inside), RouterMeter("2" * 36, [*inside, left_out])]
+        return replace(view, router=structs_replace(view.router, meters=meters))
+
+    def counted(label: str, tool: str = "iptables") -> int:
+        command = (f"{tool}-{site.kind}", "-nvxL", f"neutron-meter-l-{label * 11}")
+        return int(site.net.run(site.namespace, *command).splitlines()[2].split()[0])
+
+    assert site.apply(counting(site.view())) == []
+    site.net.serve(site.outside, 80)
+    assert site.net.seen_as(site.inside, "172.24.4.1", 80) == GATEWAY
+    assert site.net.seen_as(site.inside, "2001:db8:2::1", 80)
+    before = counted("1")
+    assert before > 0 and counted("1", "ip6tables") > 0 and counted("2") == 0
+    site.runner.writes.clear()
+    assert site.apply(counting(site.view())) == []
+    assert [w for w in site.runner.writes if "conntrack" not in w] == []
+    assert site.apply(counting(site.with_floating("10.10.10.6"))) == []
+    assert counted("1") >= before
+    assert [d for driver in site.drivers for d in driver.check()] == []
+    assert site.apply(site.view()) == []
+    assert "neutron-meter" not in site.net.run(site.namespace, f"iptables-{site.kind}", "-S")

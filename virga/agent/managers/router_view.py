@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 
 from virga.agent.drivers.addressing import METADATA_V6, Addressing, Device, Route
 from virga.agent.drivers.conntrack import Mappings, PortMapping
+from virga.agent.render.meter_rules import LABEL_LENGTH, Meter, MeterRule
 from virga.agent.render.router_rules import Floating, Forwarding, Gateway, RouterRules, RuleDevice
 from virga.contract.items import FloatingIp, PortForwarding, Router, RouterPort, RouterSubnet
 
@@ -141,6 +142,13 @@ def rules(view: RouterView) -> RouterRules:
         interfaces=tuple(rule_device(port) for port in view.router.interfaces),
         gateways=tuple(Gateway(rule_device(port), _first_v4(port)) for port in view.gateways),
         enable_snat=view.router.enable_snat,
+        meters=tuple(
+            Meter(
+                label.label_id[:LABEL_LENGTH],
+                tuple(MeterRule(r.direction, r.excluded, r.source, r.destination) for r in label.rules),
+            )
+            for label in view.router.meters
+        ),
         floating=tuple(
             Floating(f.floating_ip_address, f.fixed_ip_address, _scope_of(view, f.fixed_ip_address))
             for f in view.floating

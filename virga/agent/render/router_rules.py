@@ -13,6 +13,8 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
+from virga.agent.render import meter_rules
+from virga.agent.render.meter_rules import Meter
 from virga.agent.render.tables import FILTER_TOP, POSTROUTING_BOTTOM, PREFIX, RuleSet, Table
 
 METADATA_PORT = 9697
@@ -73,6 +75,7 @@ class RouterRules:
     enable_snat: bool = True
     floating: tuple[Floating, ...] = ()
     forwardings: tuple[Forwarding, ...] = ()
+    meters: tuple[Meter, ...] = ()
 
 
 def scope_mark(scope_id: str | None) -> str:
@@ -264,12 +267,14 @@ def _filter(rules: RouterRules, version: int) -> Table:
         for d in rules.interfaces
         if (d.has_v4 if version == 4 else d.has_v6)
     ]
+    metered = meter_rules.rules(rules.meters, [g.device.name for g in rules.gateways], version)
     return _table(
         "filter",
-        (FILTER_TOP, "FORWARD", "INPUT", "OUTPUT", "local", "scope"),
+        (FILTER_TOP, "FORWARD", "INPUT", "OUTPUT", "local", "scope", *meter_rules.chains(rules.meters)),
         "-A INPUT -j $INPUT",
         f"-A FORWARD -j {FILTER_TOP}",
         "-A FORWARD -j $FORWARD",
+        *metered[:1],
         f"-A OUTPUT -j {FILTER_TOP}",
         "-A OUTPUT -j $OUTPUT",
         f"-A {FILTER_TOP} -j $local",
@@ -277,6 +282,7 @@ def _filter(rules: RouterRules, version: int) -> Table:
         f"-A $INPUT -m mark --mark {METADATA_MARK} -j ACCEPT",
         f"-A $INPUT -p tcp -m tcp --dport {METADATA_PORT} -j DROP",
         *(f"-A $scope -o {name} -m mark ! --mark {mark} -j DROP" for name, mark in inner),
+        *metered[1:],
     )
 
 

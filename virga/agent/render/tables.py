@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 PREFIX = "neutron-l3-agent-"
 BRIDGE_PREFIX = "neutron-openvswi-"
+METER_PREFIX = "neutron-meter-"
 FILTER_TOP = "neutron-filter-top"
 POSTROUTING_BOTTOM = "neutron-postrouting-bottom"
 
@@ -63,7 +64,10 @@ class SavedRule:
 
 
 def is_our_chain(chain: str) -> bool:
-    return chain.startswith((PREFIX, BRIDGE_PREFIX)) or chain in (FILTER_TOP, POSTROUTING_BOTTOM)
+    return chain.startswith((PREFIX, BRIDGE_PREFIX, METER_PREFIX)) or chain in (
+        FILTER_TOP,
+        POSTROUTING_BOTTOM,
+    )
 
 
 def is_ours(rule: str) -> bool:

@@ -227,6 +227,8 @@ OTHERS = {
     "delete_quota": ADMIN,
     "get_service_provider": "@",
     **_crud("flavor", "@", ADMIN),
+    **_crud("metering_label", f"{ADMIN_OR_READER} or rule:shared_object", ADMIN),
+    **_crud("metering_label_rule", "@", ADMIN),
     **_crud("service_profile", ADMIN, ADMIN),
     "create_flavor_service_profile": ADMIN,
     "delete_flavor_service_profile": ADMIN,

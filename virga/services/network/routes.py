@@ -21,6 +21,7 @@ from virga.services.network import (
     extension,
     flavor,
     floating_ip,
+    metering,
     network,
     port_forwarding,
     port_resource,
@@ -102,6 +103,8 @@ def _all_routes(make_context: MakeContext) -> list[Route]:
         (address_scope.RESOURCE, "address-scopes"),
         (segment.RANGE, "network_segment_ranges"),
         (flavor.FLAVOR, "flavors"),
+        (metering.LABEL, "metering-labels"),
+        (metering.RULE, "metering-label-rules"),
         (flavor.PROFILE, "service_profiles"),
     ):
         routes += Collection(resource, make_context, PREFIX, quota.check, path).routes()
