@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from virga.api.secrecy import told
 from virga.lib.clock import parse_iso
 from virga.lib.ids import is_uuid_like
 
@@ -44,7 +45,11 @@ class Checker:
         error = library.exceptions.best_match(self._validator.iter_errors(value))
         if error is None:
             return None
-        return Mismatch(tuple(error.path), error.instance, error.message, str(error))
+        path = tuple(error.path)
+        value, message = told(error.message, error.instance, path)
+        # The long text quotes schema and value; where a secret is among them, the short one has to do.
+        text = str(error) if value is error.instance else message
+        return Mismatch(path, value, message, text)
 
 
 @cache

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from virga.api.request import Request
+from virga.api.secrecy import told
 from virga.lib.clock import parse_iso
 from virga.lib.ids import is_uuid_like
 from virga.services.block_storage.faults import Invalid
@@ -81,12 +82,11 @@ class Body:
         error = next(self._validator.iter_errors(body), None)
         if error is None:
             return body
+        value, message = told(error.message, error.instance, error.path)
         if error.path:
             field = list(error.path)[-1]
-            raise Invalid(
-                f"Invalid input for field/attribute {field}. Value: {error.instance}. {error.message}"
-            )
-        raise Invalid(error.message)
+            raise Invalid(f"Invalid input for field/attribute {field}. Value: {value}. {message}")
+        raise Invalid(message)
 
 
 def truth(value: Any) -> bool:

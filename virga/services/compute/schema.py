@@ -20,6 +20,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 
 from virga.api.request import Request
+from virga.api.secrecy import told
 from virga.lib.clock import parse_iso
 from virga.lib.ids import is_uuid_like
 from virga.services.compute.faults import Invalid
@@ -208,9 +209,10 @@ def _refuse(validator: Any, instance: Any, kind: str, at: int) -> None:
         return
     if isinstance(error.cause, _BadName):
         raise Invalid(str(error.cause))
+    value, message = told(error.message, error.instance, error.path)
     if error.path:
-        raise Invalid(f"Invalid input for {kind} {error.path[at]}. Value: {error.instance}. {error.message}")
-    raise Invalid(error.message)
+        raise Invalid(f"Invalid input for {kind} {error.path[at]}. Value: {value}. {message}")
+    raise Invalid(message)
 
 
 # --- formats -------------------------------------------------------------------------------------------
