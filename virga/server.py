@@ -38,7 +38,7 @@ from virga.api.jobs import Job, JobRunner
 from virga.api.policy import Policy
 from virga.api.routing import ServiceApi
 from virga.bus.client import BusClient
-from virga.db import migrate
+from virga.db import migrate, trouble
 from virga.db.engine import Database
 from virga.lib import log as logs
 from virga.settings import Settings
@@ -121,6 +121,7 @@ class Cloud:
 
     def prepare(self) -> None:
         """Newest schema, and the first users, projects and catalog when the cloud is new."""
+        self.database.check()
         migrate.upgrade(self.database)
         bootstrap = importlib.import_module("virga.services.identity.bootstrap").bootstrap
         passwords = first_passwords(self.settings)
@@ -251,7 +252,14 @@ def main(state_dir: Path | None, stderr: bool) -> None:
         logs.start(
             "server", settings.state_dir / "logs", settings.log_level, settings.log_max_mb, settings.log_files
         )
-    cloud = build(settings)
+    try:
+        cloud = build(settings)
+    except Exception as problem:
+        sentence = trouble.told(problem)
+        if sentence is None:
+            raise
+        log.error("not started", reason=sentence)
+        sys.exit(f"virga: {sentence}")
     uvicorn.run(
         cloud.app,
         host=settings.bind_address,

@@ -26,6 +26,7 @@ from virga.api.faults import (
 from virga.api.policy import Policy
 from virga.api.request import Caller, Request, Response
 from virga.api.routing import AUTHENTICATED, PUBLIC, Match, Route, RouteTable, ServiceApi
+from virga.db import trouble
 from virga.db.tx import Cause, Tx
 from virga.lib.log import log_for
 
@@ -74,15 +75,8 @@ class Edge:
             response = await self._answer(req, receive)
         except Fault as fault:
             response = self._refusal(fault, req)
-        except Exception:
-            log.exception("request failed", request_id=req.request_id, path=req.path)
-            response = self._refusal(
-                Fault(
-                    "The server has either erred or is incapable of performing the requested operation.",
-                    status=500,
-                ),
-                req,
-            )
+        except Exception as problem:
+            response = self._refusal(self._accident(problem, req), req)
         status = await self._send(response, req, send)
         log.info(
             "request",
@@ -93,6 +87,17 @@ class Edge:
             status=status,
             ms=round((time.perf_counter() - began) * 1000, 2),
             project_id=req.caller.project_id,
+        )
+
+    def _accident(self, problem: Exception, req: Request) -> Fault:
+        """The machine's trouble has a sentence and passes; anything else is a defect of ours."""
+        sentence = trouble.told(problem)
+        if sentence is not None:
+            log.error("request not served", request_id=req.request_id, path=req.path, reason=sentence)
+            return Fault(sentence, status=503, type="ServiceUnavailable", headers={"retry-after": "10"})
+        log.exception("request failed", request_id=req.request_id, path=req.path)
+        return Fault(
+            "The server has either erred or is incapable of performing the requested operation.", status=500
         )
 
     def _request(self, scope: Scope, headers: dict[str, str], receive: Receive) -> Request:

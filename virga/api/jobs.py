@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,14 @@ import msgspec
 from sqlalchemy import delete, select, update
 
 from virga.api.context import AsyncContext
+from virga.db import trouble
 from virga.db.outbox import job as table
 from virga.db.tx import Tx
 from virga.lib.log import log_for
 
 log = log_for("virga.jobs")
 
+AGAIN_S = 2.0
 RETRY_S = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 
 
@@ -61,7 +64,7 @@ class JobRunner:
         try:
             while True:
                 self._wake.clear()
-                delay = await self._start_due()
+                delay = await self._start_what_can()
                 try:
                     await asyncio.wait_for(self._wake.wait(), delay)
                 except TimeoutError:
@@ -70,6 +73,14 @@ class JobRunner:
             for task in self._busy.values():
                 task.cancel()
             await asyncio.gather(*self._busy.values(), return_exceptions=True)
+
+    async def _start_what_can(self) -> float | None:
+        """When the database cannot be read now, it is tried again: work that was accepted is not forgotten."""
+        try:
+            return await self._start_due()
+        except Exception as problem:
+            log.error("jobs cannot be read", reason=trouble.told(problem) or repr(problem))
+            return AGAIN_S
 
     async def _start_due(self) -> float | None:
         rows = await self._context.read(lambda tx: tx.all(select(table).order_by(table.c.id)))
@@ -104,6 +115,11 @@ class JobRunner:
             else:
                 log.info("job done", job=row.name, key=row.ordering_key, request_id=row.request_id)
                 await self._context.write(lambda tx: _forget(tx, row.id))
+        except Exception as problem:
+            # Not even the outcome could be written. The job is still there; it is not hurried.
+            log.error("job cannot be put down", job=row.name, reason=trouble.told(problem) or repr(problem))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), AGAIN_S)
         finally:
             self._busy.pop(row.ordering_key, None)
             self._wake.set()

@@ -7,17 +7,20 @@ the writer share its next commit.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.pool import StaticPool
 
 from virga.db.direct import Statements
+from virga.db.trouble import Damaged
 from virga.db.tx import Tx
 from virga.lib.clock import Clock, now_us
 from virga.lib.log import bind
@@ -41,6 +44,9 @@ Attempt = Callable[[Run], None]
 """Runs something in the transaction at hand; when it fails, nothing of it is left, and it raises."""
 
 
+CHECKED_BYTES = 256 * 1024 * 1024
+
+
 class Lost(Exception):
     """The database gave up the whole transaction (a full disk, say), with all that shared it."""
 
@@ -61,6 +67,8 @@ class Database:
 
     def __init__(self, url: str, clock: Clock = now_us) -> None:
         self.url = make_url(url)
+        if self.url.get_backend_name() == "sqlite" and self.url.database:
+            _keep_private(Path(self.url.database))
         self.clock = clock
         self.on_announce: list[Callable[[], None]] = []
         """Called after each commit that announced changes."""
@@ -125,6 +133,14 @@ class Database:
         if any(tx.has_jobs for tx in committed):
             for listener in self.on_jobs:
                 listener()
+
+    def check(self) -> None:
+        """Raises Damaged when pages of a SQLite file are not what they were. For the start; larger files take too long."""
+        path = Path(self.url.database or "")
+        if self.url.get_backend_name() == "sqlite" and path.is_file() and path.stat().st_size < CHECKED_BYTES:
+            found = self.read(lambda tx: tx.scalar(text("PRAGMA quick_check(1)")))
+            if found != "ok":
+                raise Damaged(str(found))
 
     def engine(self) -> Engine:
         """An engine for migrations, with SQLAlchemy's own transactions."""
@@ -276,7 +292,9 @@ def _looking(connection: Connection) -> Iterator[Connection]:
     try:
         yield connection
     finally:
-        driver.execute("ROLLBACK")
+        # A database that cannot be read ends transactions by itself.
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
 
 
 def _prepare(connection: Any, _record: Any) -> None:
@@ -284,3 +302,17 @@ def _prepare(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in _PRAGMAS:
         connection.execute(pragma)
+
+
+def _keep_private(path: Path) -> None:
+    """The state holds user data and passwords of targets: its file is for its owner, and so are the log files beside it."""
+    if not path.parent.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+    for name in (f"{path.name}-wal", f"{path.name}-shm"):
+        with suppress(FileNotFoundError):
+            (path.parent / name).chmod(0o600)
