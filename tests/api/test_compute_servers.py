@@ -9,6 +9,8 @@ import pytest
 
 from tests.lib.cloud import RunningCloud
 from tests.lib.compute import active_server, flavor, wait_gone
+from virga.services.compute.jobs_arguments import ServerJob
+from virga.services.compute.models import server as server_table
 
 pytestmark = pytest.mark.validated
 
@@ -44,3 +46,22 @@ def test_names_must_be_text(member: httpx.Client) -> None:
             "message": "Invalid input for field/attribute name. Value: 12345. 12345 is not of type 'string'",
         }
     }
+
+
+def test_a_server_that_its_host_never_heard_of_is_gone_when_deleted(
+    cloud: RunningCloud, member: httpx.Client
+) -> None:
+    """The agent was away when the server came and went: nobody will report its end."""
+    server_id, admin = active_server(cloud, member)["id"], cloud.admin()
+    path = f"/compute/v2.1/servers/{server_id}"
+    host = admin.get(path).json()["server"]["OS-EXT-SRV-ATTR:host"]
+    member.delete(path)
+    wait_gone(member, server_id)
+    waiting = {"deleted": False, "on_host": True, "host": host, "task_state": "deleting"}
+
+    def wait_again(tx: Any) -> None:
+        tx.execute(server_table.update().where(server_table.c.id == server_id).values(**waiting))
+        tx.job("compute.delete", f"delete-{server_id}", ServerJob(server_id))
+
+    cloud.cloud.database.write(wait_again)
+    wait_gone(member, server_id)

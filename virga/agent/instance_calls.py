@@ -58,6 +58,7 @@ class InstanceCalls:
             ("instance.migrate_progress", calls.MigrateProgress, self.migrate_progress),
             ("instance.set_password", calls.SetPassword, self.set_password),
             ("instance.trigger_crash_dump", calls.InjectNmi, self.trigger_crash_dump),
+            ("instance.is_known", calls.IsKnown, self.is_known),
             ("instance.diagnostics", calls.Diagnostics, self.diagnostics),
         ]
         for method, arguments, function in methods:
@@ -101,6 +102,9 @@ class InstanceCalls:
     def copy_disk(self, call: calls.CopyDisk) -> calls.SnapshotDone:
         with self._driver.turn(call.instance_id) as (kind, item):
             return calls.SnapshotDone(size=kind.actions.copy_disk(item, call.volume_id, Path(call.path)))
+
+    def is_known(self, call: calls.IsKnown) -> bool:
+        return self._driver.knows(call.instance_id)
 
     def disks(self, _: calls.HeldDisks) -> list[calls.HeldDisk]:
         return [

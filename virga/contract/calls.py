@@ -23,6 +23,10 @@ class ConsoleOutput(InstanceCall, frozen=True, kw_only=True):
     length: int | None = None
 
 
+class IsKnown(InstanceCall, frozen=True, kw_only=True):
+    """``instance.is_known``: whether the host has the instance, or anything that is left of it. Result is a bool."""
+
+
 class ConsoleTarget(InstanceCall, frozen=True, kw_only=True):
     """``instance.console_target``: result is ConsoleAddress."""
 

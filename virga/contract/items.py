@@ -324,6 +324,8 @@ class Instance(Item, frozen=True, kw_only=True, tag="instance"):
     """Path in the drive to base64 content; filled when ``config_drive``."""
     power_state: str = "running"
     build: int = 1
+    starts: int = 0
+    """How often somebody asked for a start: another number than at a guest's own end means that it is asked for again."""
     source_disk: str | None = None
     """Path of a disk to take over instead of the image (cold migration, resize to another host, unshelve)."""
     arrival: Arrival | None = None

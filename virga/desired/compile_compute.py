@@ -95,6 +95,7 @@ def instance(rows: ServerRows, default_driver: str) -> Instance:
         },
         power_state=server.wanted_power,
         build=server.build,
+        starts=server.starts,
         source_disk=server.source_disk,
         disk_bus=properties.get("hw_disk_bus", "virtio"),
         nic_model=properties.get("hw_vif_model", "virtio"),

@@ -166,7 +166,24 @@ def test_deleting_twice_and_an_unknown_one_does_no_harm() -> None:
     host.be(wish())
     assert host.be(None) == "gone"
     assert host.be(None) == "gone"
-    assert host.statuses.count("gone") == 1
+    assert not host.guests.guests
+
+
+def test_a_start_is_heard_though_the_wish_to_be_down_was_not() -> None:
+    """The guest ended, the cloud wished it down and, asked by somebody, up again, before the host heard of either."""
+    host = Host()
+    host.be(wish())
+    host.guests.end(ID, "crashed")
+    assert host.walk() == "crashed"
+    assert host.be(wish()) == "crashed"
+    assert host.be(wish(starts=1)) == "running"
+
+
+def test_what_came_and_went_in_one_breath_is_told_to_be_gone() -> None:
+    host = Host()
+    host.manager.on_update("instance", ID, wish())
+    assert host.be(None) == "gone"
+    assert not host.driver.knows(ID)
 
 
 def test_a_rebuild_starts_anew() -> None:

@@ -104,7 +104,7 @@ class NamespaceGuests:
 
     def _walk(self, item: Instance, ports_ready: PortsReady) -> Outcome:
         home = self.homes.of(item.key)
-        record = self._note_end(home, home.read(), item.key)
+        record = self._note_end(home, home.read(), item)
         if item.disks and not record.build:
             raise GuestError("a namespace instance has no disks, so it cannot have volumes")
         if record.build != item.build:
@@ -190,8 +190,12 @@ class NamespaceGuests:
         self._keepers[item.key] = self._watch(item.key, daemon.pid)
         log.info("instance runs", instance_id=item.key, keeper_pid=daemon.pid)
 
-    def _note_end(self, home: InstanceHome, record: Record, key: str) -> Record:
+    def _note_end(self, home: InstanceHome, record: Record, item: Instance) -> Record:
         """The keeper wrote down how the guest ended; without that word it was the whole host that ended."""
+        key = item.key
+        if record.ended and record.ended_starts != item.starts:
+            (home.path / "end").unlink(missing_ok=True)
+            return home.write(msgspec.structs.replace(record, ended="", ended_reason=""))
         if record.ended or not record.started or self.keeper(key) is not None:
             return record
         try:
@@ -205,7 +209,11 @@ class NamespaceGuests:
             how, reason = "shutdown", "the guest shut itself down"
         else:
             how, reason = "crashed", "the processes of the instance ended unexpectedly"
-        return home.write(msgspec.structs.replace(record, ended=how, ended_reason=reason, started=False))
+        return home.write(
+            msgspec.structs.replace(
+                record, ended=how, ended_reason=reason, ended_starts=item.starts, started=False
+            )
+        )
 
     # Ending
 

@@ -37,6 +37,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: str = ""
     """How the guest ended by itself (``shutdown`` or ``crashed``); it is not started again unasked."""
     ended_reason: str = ""
+    ended_starts: int = 0
+    """``starts`` of the wish under which it ended; a wish with another number starts it again."""
     suspended: bool = False
     started: bool = False
     """The guest was let run once since its process was started."""

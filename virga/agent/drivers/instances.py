@@ -90,8 +90,16 @@ class InstancesDriver:
                 cell.wanted = None
                 cell.stale = True
                 cell.retry_at, cell.retry_s = 0.0, FIRST_RETRY_S
+            if cell is None:
+                # It came and went before anything was made of it; who waits for its end is told all the same.
+                self._news[instance_id] = Outcome("gone")
         if cell is not None and cell.kind in self._kinds:
             self._kinds[cell.kind].abandon(instance_id)
+
+    def knows(self, instance_id: str) -> bool:
+        """Wanted here, or not yet removed."""
+        with self._guard:
+            return instance_id in self._cells
 
     def wanted(self) -> list[Instance]:
         """All instances that this host has to have."""

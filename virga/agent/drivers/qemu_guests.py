@@ -139,7 +139,7 @@ class QemuGuests:
         self._ends.setdefault(machine.home.path.name, (how, reason))
         self._on_news(machine.home.path.name)
 
-    def _note_end(self, home: InstanceHome, record: Record) -> Record:
+    def _note_end(self, home: InstanceHome, record: Record, item: Instance) -> Record:
         """Write down how a guest ended by itself, also when that happened while no agent was there."""
         instance_id = home.path.name
         machine = self.machine(instance_id)
@@ -148,9 +148,15 @@ class QemuGuests:
             if state in SELF_ENDED:
                 self._ends[instance_id] = SELF_ENDED[state]
         how, reason = self._ends.pop(instance_id, ("", ""))
+        if record.ended and record.ended_starts != item.starts:
+            if machine is not None:
+                self.stop(machine, gently=False)
+            return home.write(msgspec.structs.replace(home.read(), ended="", ended_reason=""))
         if not how or record.ended or not record.build:
             return record
-        return home.write(msgspec.structs.replace(record, ended=how, ended_reason=reason))
+        return home.write(
+            msgspec.structs.replace(record, ended=how, ended_reason=reason, ended_starts=item.starts)
+        )
 
     # The walk
 
@@ -178,7 +184,7 @@ class QemuGuests:
 
     def _walk(self, item: Instance, ports_ready: PortsReady) -> Outcome:
         home = self.homes.of(item.key)
-        record = self._note_end(home, home.read())
+        record = self._note_end(home, home.read(), item)
         if record.build != item.build:
             record = self._build(home, record, item)
         machine = self.machine(item.key)

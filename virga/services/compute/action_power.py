@@ -52,7 +52,9 @@ def wish(
         ready(tx, row)
         instance_action.start(tx, row.id, name, req.caller)
         instance_action.event(tx, row.id, event, row.host)
-        server.save(tx, row.id, touch=True, task_state=task, wanted_power=power)
+        # Between a guest's own end and this a host may have heard nothing: the number tells that a start is asked for.
+        starts = row.starts + (name == "start")
+        server.save(tx, row.id, touch=True, task_state=task, wanted_power=power, starts=starts)
         return Response(202)
 
     return verb
@@ -139,14 +141,15 @@ async def crash_dump(ctx: AsyncContext, req: Request) -> Any:
             (states.ACTIVE, states.PAUSED, states.RESCUED, states.RESIZED, states.ERROR),
         )
         ready(tx, row)
-        instance_action.start(tx, row.id, "trigger_crash_dump", req.caller)
         return row
 
-    row = await ctx.write(begin)
+    row = await ctx.read(begin)
     try:
         await ctx.call(row.host, "instance.trigger_crash_dump", InjectNmi(instance_id=row.id))
     except CallError as problem:
         raise Busy(f"Instance {row.id} cannot dump: {problem}") from None
+    # Told afterwards: a refused request leaves no trace.
+    await ctx.write(lambda tx: instance_action.start(tx, row.id, "trigger_crash_dump", req.caller))
     return Response(202)
 
 

@@ -70,6 +70,7 @@ server = Table(
     Column("realised", String(16), nullable=False, default=""),
     Column("on_host", Boolean, nullable=False, default=False),
     Column("build", Integer, nullable=False, default=1),
+    Column("starts", Integer, nullable=False, default=0),
     Column("source_disk", Text),
     Column("action_request_id", String(64), nullable=False, default=""),
     Column("created_at", Timestamp, nullable=False),

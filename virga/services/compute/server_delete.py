@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from sqlalchemy import delete as sql_delete
 
-from virga.api.context import AsyncContext
+from virga.api.context import AsyncContext, CallError
 from virga.api.request import Request, Response
 from virga.api.routing import AUTHENTICATED, Route
+from virga.contract.calls import IsKnown
 from virga.db.tx import Tx
 from virga.services.compute import (
     host,
@@ -74,18 +76,32 @@ def finish(tx: Tx, row: Server) -> None:
 
 
 async def watch(ctx: AsyncContext, job: ServerJob) -> None:
-    """Job ``compute.delete``: if the host died while it should let go, do not wait for it."""
+    """Job ``compute.delete``: do not wait for a host that died, nor for one that has nothing to let go of.
 
-    def step(tx: Tx) -> None:
+    A host that never heard of the server (its agent was away meanwhile) has nothing to report either.
+    """
+
+    def step(tx: Tx, known: bool) -> str:
         row = server.find(tx, job.server_id)
         if row is None or row.task_state != "deleting":
-            return
-        if row.on_host and host.host_is_up(tx, row.host):
-            tx.job("compute.delete", f"delete-{row.id}", ServerJob(row.id), RETRY_S)
-        else:
-            finish(tx, row)
+            return ""
+        if known and row.on_host and host.host_is_up(tx, row.host):
+            return str(row.host)
+        finish(tx, row)
+        return ""
 
-    await ctx.write(step)
+    waits_for = await ctx.write(lambda tx: step(tx, known=True))
+    if not waits_for:
+        return
+    try:
+        asked = IsKnown(instance_id=job.server_id)
+        known = msgspec.json.decode(await ctx.call(waits_for, "instance.is_known", asked, 10.0), type=bool)
+    except CallError:
+        known = True
+    if not known:
+        await ctx.write(lambda tx: step(tx, known=False))
+        return
+    await ctx.write(lambda tx: tx.job("compute.delete", f"delete-{job.server_id}", job, RETRY_S))
 
 
 def routes(settings: Settings) -> list[Route]:

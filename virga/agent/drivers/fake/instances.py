@@ -24,6 +24,7 @@ class FakeGuest:
     """``off``, ``on``, ``paused``, ``saved``, ``awaited`` (it runs elsewhere and comes here), ``sent``."""
     build: int = 0
     ended: str = ""
+    ended_starts: int = 0
     console: str = ""
     detached: set[str] = field(default_factory=set)
 
@@ -45,6 +46,7 @@ class FakeGuests:
         """The guest ends by itself: ``shutdown`` or ``crashed``."""
         self.guests[instance_id].state = "off"
         self.guests[instance_id].ended = how
+        self.guests[instance_id].ended_starts = self.guests[instance_id].item.starts
         self._on_news(instance_id)
 
     def converge(self, item: Instance, ports_ready: PortsReady) -> Outcome:
@@ -54,6 +56,8 @@ class FakeGuests:
         if guest.build != item.build:
             guest.build, guest.state, guest.ended, guest.console = item.build, "off", "", ""
         guest.item = item
+        if guest.ended and guest.ended_starts != item.starts:
+            guest.ended = ""
         if item.arrival is not None:
             guest.state = "awaited"
             details: dict[str, Detail] = {"memory": "memory", "disks": ""}

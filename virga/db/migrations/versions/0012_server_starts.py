@@ -1,0 +1,15 @@
+"""Compute: how often a start was asked for."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0012_server_starts"
+down_revision = "0011_record"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("server", sa.Column("starts", sa.Integer(), server_default="0", nullable=False))
