@@ -93,6 +93,10 @@ fuzz: $(READY) ## Drive every route with REQUESTS that are nearly right (SEED re
 faults: setup ## Break a lab in many ways and judge what `virga explain` says; root.
 	@$(BIN)/python -m tests.faults $(ARGS)
 
+ROUNDS ?= 20
+soak: setup ## Kill -9 everything of a lab at random moments, ROUNDS times, under load.
+	@$(BIN)/python -m soak --rounds $(ROUNDS) --seed $(SEED)
+
 docs: $(READY) ## Make the generated pages.
 	@$(BIN)/python -m virga.cli.settings_page > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
 

@@ -27,7 +27,7 @@ from fuzz.world import NEWEST, World
 from tests.lib.cloud import PASSWORDS, RunningCloud, running_cloud
 from virga.api.routing import Match, RouteTable
 from virga.db.metadata import metadata
-from virga.services.identity.token import Claims, Tokens
+from virga.services.identity.token import Tokens
 
 ROUND = 4000
 """Requests after which a fresh cloud takes the place of what is left of the last."""
@@ -265,6 +265,3 @@ def settle(round_: Round, patience_s: float = 10.0) -> None:
         time.sleep(0.05)
     for text in round_.trouble.take():
         round_.tally.fail(f"logged by a job: {text}", -1, round_.targets[0], Sent("-", b"-"))
-
-
-__all__ = ["Claims", "Tally", "fuzz"]
