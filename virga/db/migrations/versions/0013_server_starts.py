@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012_server_starts"
-down_revision = "0011_record"
+revision = "0013_server_starts"
+down_revision = "0012_metering"
 branch_labels = None
 depends_on = None
 
