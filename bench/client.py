@@ -130,6 +130,6 @@ def measure(name: str, client: Client, clients: int, requests: int, act: Act) ->
         requests,
         round(statistics.median(ordered) * 1000, 2),
         round(ordered[int(len(ordered) * 0.95)] * 1000, 2),
-        round(requests / wall, 1),
+        round(requests / wall, 1 if requests > 10 * wall else 4),
         len(errors),
     )

@@ -90,7 +90,7 @@ def _median(timings: list[Timing]) -> dict[str, Any]:
     """Of several rounds."""
     result = asdict(timings[0])
     for name in ("p50_ms", "p95_ms", "per_second"):
-        result[name] = round(statistics.median(getattr(t, name) for t in timings), 3)
+        result[name] = round(statistics.median(getattr(t, name) for t in timings), 4)
     result["requests"] = sum(t.requests for t in timings)
     result["errors"] = sum(t.errors for t in timings)
     return result
