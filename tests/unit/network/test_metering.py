@@ -25,12 +25,12 @@ def cloud() -> Iterator[NetworkCloud]:
 
 def a_label(cloud: NetworkCloud, **more: Any) -> str:
     body = {"metering_label": {"name": "l", **more}}
-    return str(cloud.post("admin", "/metering-labels", body)["id"])
+    return str(cloud.post("admin", "/metering/metering-labels", body)["id"])
 
 
 def a_rule(cloud: NetworkCloud, label: str, **said: Any) -> Any:
     body = {"metering_label_rule": {"metering_label_id": label, "direction": "egress", **said}}
-    return cloud.request("admin", "POST", "/metering-label-rules", body)
+    return cloud.request("admin", "POST", "/metering/metering-label-rules", body)
 
 
 def test_labels_and_rules(cloud: NetworkCloud) -> None:
@@ -45,14 +45,20 @@ def test_labels_and_rules(cloud: NetworkCloud) -> None:
     assert a_rule(cloud, label, **mixed).status == 400
     assert a_rule(cloud, label, remote_ip_prefix="10.9.0.0/16", source_ip_prefix="10.0.0.0/8").status == 400
     assert a_rule(cloud, made["id"], remote_ip_prefix="10.0.0.0/8").status == 404
-    assert [each["id"] for each in cloud.get("alice", "/metering-labels")] == [label]
-    assert len(cloud.get("alice", "/metering-label-rules")) == 2
-    assert cloud.get("bob", "/metering-labels") == cloud.get("bob", "/metering-label-rules") == []
-    refused = cloud.request("alice", "POST", "/metering-labels", {"metering_label": {"name": "mine"}})
+    assert [each["id"] for each in cloud.get("alice", "/metering/metering-labels")] == [label]
+    assert len(cloud.get("alice", "/metering/metering-label-rules")) == 2
+    assert (
+        cloud.get("bob", "/metering/metering-labels")
+        == cloud.get("bob", "/metering/metering-label-rules")
+        == []
+    )
+    refused = cloud.request(
+        "alice", "POST", "/metering/metering-labels", {"metering_label": {"name": "mine"}}
+    )
     assert refused.status == 403
-    cloud.delete("admin", f"/metering-label-rules/{made['id']}")
-    cloud.delete("admin", f"/metering-labels/{label}")
-    assert cloud.get("admin", "/metering-label-rules") == []
+    cloud.delete("admin", f"/metering/metering-label-rules/{made['id']}")
+    cloud.delete("admin", f"/metering/metering-labels/{label}")
+    assert cloud.get("admin", "/metering/metering-label-rules") == []
 
 
 def test_routers_of_the_project_count(cloud: NetworkCloud) -> None:
@@ -82,6 +88,6 @@ def test_routers_of_the_project_count(cloud: NetworkCloud) -> None:
     a_rule(cloud, shared, remote_ip_prefix="0.0.0.0/0", direction="ingress")
     (rule,) = counted("bob")
     assert f"neutron-meter-r-{shared[:11]} -i qg-" in rule
-    cloud.delete("admin", f"/metering-labels/{shared}")
-    cloud.delete("admin", f"/metering-labels/{label}")
+    cloud.delete("admin", f"/metering/metering-labels/{shared}")
+    cloud.delete("admin", f"/metering/metering-labels/{label}")
     assert counted("alice") == counted("bob") == []

@@ -103,11 +103,11 @@ def _all_routes(make_context: MakeContext) -> list[Route]:
         (address_scope.RESOURCE, "address-scopes"),
         (segment.RANGE, "network_segment_ranges"),
         (flavor.FLAVOR, "flavors"),
-        (metering.LABEL, "metering-labels"),
-        (metering.RULE, "metering-label-rules"),
         (flavor.PROFILE, "service_profiles"),
     ):
         routes += Collection(resource, make_context, PREFIX, quota.check, path).routes()
+    for resource in (metering.LABEL, metering.RULE):
+        routes += Collection(resource, make_context, f"{PREFIX}/metering", quota.check).routes()
     policies = Collection(qos_policy.RESOURCE, make_context, f"{PREFIX}/qos", quota.check)
     # Neutron has the tags of policies beside ``qos``, not below it.
     routes += policies.routes() + policies.tag_routes(f"{PREFIX}/policies")
