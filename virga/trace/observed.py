@@ -131,7 +131,9 @@ def _unanswered(path: Path, plan: Plan, sightings: Sequence[Sighting]) -> Findin
         return None
     here = plan.waypoints[0]
     watched = any(s.point == here.key for s in sightings)
-    _, answered = asked_and_answered(sightings, first.next_hop, here if watched else None)
+    # An answer to a question that the probe asked later, in another name, is none for this sender.
+    own = [s for s in sightings if s.kind != "is-at" or len(s.macs) < 2 or s.macs[1] == first.source_mac]
+    _, answered = asked_and_answered(own, first.next_hop, here if watched else None)
     if answered:
         return None
     return Finding(

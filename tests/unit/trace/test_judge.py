@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from virga.contract.items import Network, Port
-from virga.contract.trace import Mark, Sighting
+from virga.contract.trace import Mark, Shot, Sighting
 from virga.trace.judge import Facts, judge
 from virga.trace.model import ICMP, Finding, Flight, Leg, Path, Spot
 from virga.trace.points import Waypoint
@@ -123,6 +123,29 @@ def test_two_who_answer_for_one_address() -> None:
     ]
     assert said(8, more=both).code == "ADDRESS_DUPLICATE"
     assert said(8, more=both[:1]).code == "REACHABLE"
+
+
+def test_an_answer_to_another_question_is_none() -> None:
+    plan = Plan(
+        host="h1",
+        marks=PLAN.marks,
+        waypoints=WAYPOINTS,
+        sizes=PLAN.sizes,
+        shots=[Shot(key="question", frame="")],
+    )
+    codes = []
+    for asker in (ONE.mac_address, "02:00:00:00:00:99"):
+        answer = Sighting(
+            point="h1//tap1",
+            at=1.0,
+            way="out",
+            kind="is-at",
+            source="10.0.0.2",
+            macs=[TWO.mac_address, asker],
+        )
+        sightings = [*seen(8), *seen(8, "big"), answer]
+        codes.append(judge(Facts(PATH, plan=plan, sightings=sightings, probed=True)).code)
+    assert codes == ["REACHABLE", "ARP_UNANSWERED"]
 
 
 def test_a_host_that_does_not_answer_is_told_and_nobody_is_accused() -> None:
