@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
 
 .PHONY: help up down setup packages venv guest test check format unit house api kernel scenario bench bench-growth bench-peer bench-page \
-	conformance conformance-api docs lock clean
+	conformance conformance-api conformance-tour docs lock clean
 
 help: ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -96,6 +96,9 @@ faults: setup ## Break a lab in many ways and judge what `virga explain` says; r
 ROUNDS ?= 20
 soak: setup ## Kill -9 everything of a lab at random moments, ROUNDS times, under load.
 	@$(BIN)/python -m soak --rounds $(ROUNDS) --seed $(SEED)
+
+conformance-tour: setup ## The client's everyday commands, and openstacksdk, on a lab of their own.
+	@$(BIN)/python -m conformance.tour $(ARGS)
 
 docs: $(READY) ## Make the generated pages.
 	@$(BIN)/python -m virga.cli.settings_page > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
