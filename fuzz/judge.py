@@ -97,7 +97,8 @@ def complaint(service: str, sent: Sent, answer: Answer) -> str | None:
 
 
 def _success(answer: Answer) -> str | None:
-    if answer.headers.get("content-type", "").startswith("application/json"):
+    # Nova says JSON of an answer that has no body, too.
+    if answer.body and answer.headers.get("content-type", "").startswith("application/json"):
         try:
             json.loads(answer.body)
         except ValueError:
