@@ -72,7 +72,12 @@ ENVELOPES = {"identity": _identity, "network": _network, "compute": _compute, "b
              "image": _image, "placement": _placement, "explain": _explain}  # fmt: skip
 
 
-OPENSTACKS_OWN = ((501, b"/os-hosts"), (503, b"/backups/import_record"), (503, b"/networks"))
+OPENSTACKS_OWN = (
+    (501, b"/os-hosts"),
+    (503, b"/backups/import_record"),
+    (503, b"/networks"),
+    (503, b"/segments"),
+)
 """Answers of 5xx that OpenStack itself gives: Nova's driver cannot switch a host on or off; Cinder knows no such backup
 service; Neutron has no segmentation id left."""
 
