@@ -112,8 +112,9 @@ class Probe:
             )
 
     def seen(self) -> set[str]:
-        """``mark@point@way``; ARP and neighbour discovery go by their kind."""
-        return {f"{s['mark'] or s['kind']}@{s['point']}@{s['way']}" for s in self.sightings}
+        """``mark@point@way``; ARP and neighbour discovery go by their kind. An error from the way is no answer."""
+        told = (s for s in self.sightings if s["kind"] != "error")
+        return {f"{s['mark'] or s['kind']}@{s['point']}@{s['way']}" for s in told}
 
 
 def tag_of(ancillary: list[Any]) -> int | None:

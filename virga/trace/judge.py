@@ -55,6 +55,9 @@ def judge(facts: Facts) -> Finding:
 def _with_probe(facts: Facts, plan: Plan) -> Finding:
     firm = [one for one in facts.certain if one.firm]
     seen = observed.judge(facts.path, plan, facts.sightings)
+    if firm and seen is not None:
+        # It did not arrive: what is firm is one finding among all.
+        return _joined(best(facts.certain), seen)
     if firm:
         return best(firm)
     if seen is None:

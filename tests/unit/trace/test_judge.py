@@ -163,3 +163,5 @@ def test_without_a_probe_only_what_is_certain_counts() -> None:
 def test_what_is_firm_stands_against_an_answer() -> None:
     wrong_line = Finding("NO_DHCP_LEASE", "another address", firm=True, step=0)
     assert said(8, certain=[wrong_line]).code == "NO_DHCP_LEASE"
+    no_way = Finding("NO_ROUTE", "the guest has no route", firm=True, step=1)
+    assert said(3, certain=[no_way, Finding("LINK_DOWN", "tap2 is down", step=0)]).code == "LINK_DOWN"
