@@ -66,15 +66,21 @@ class Table:
         sound = not any(row.trouble for row in self.rows)
         return named and quick and sound and all(row.right for row in self._healthy())
 
-    def totals(self) -> str:
-        """The last line."""
+    def counts(self) -> str:
+        """How many of how many, without times."""
         faults, good = self._faults(), self._healthy()
         named = sum(row.right for row in faults)
         share = 100 * named / len(faults) if faults else 100.0
         accused = sum(not row.right for row in good)
         return (
             f"{len(faults)} faults, {named} named exactly ({share:.1f} %); "
-            f"{len(good)} healthy paths, {accused} accused; "
+            f"{len(good)} healthy paths, {accused} accused"
+        )
+
+    def totals(self) -> str:
+        """The last line."""
+        return (
+            f"{self.counts()}; "
             f"median {statistics.median(self._seconds()):.2f} s, worst {max(self._seconds()):.2f} s; "
             f"{'passed' if self.passed else 'below the bar'}"
         )
@@ -91,10 +97,12 @@ def page(table: Table) -> str:
         "| fault | asked | answer |",
         "|---|---|---|",
     ]
-    lines += [
-        f"| {row.name} | `{row.path}` | `{row.given or '-'}` |" for row in table.rows if not row.is_healthy
-    ]
+    lines += [f"| {row.name} | `{row.path}` | {_answer(row)} |" for row in table.rows if not row.is_healthy]
     healthy = [row for row in table.rows if row.is_healthy]
     paths = dict.fromkeys(f"`{row.path}`" for row in healthy)
     lines += ["", "Paths that work, in every topology, are called `REACHABLE`: " + ", ".join(paths) + ".", ""]
-    return "\n".join([*lines, table.totals(), ""])
+    return "\n".join([*lines, f"{table.counts()}.", ""])
+
+
+def _answer(row: Row) -> str:
+    return f"`{row.given or '-'}`" + ("" if row.given == row.expected else f", should be `{row.expected}`")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from tests.faults.behind_router import in_r1
 from tests.faults.behind_service import in_guest
-from tests.faults.fault import fault, on_host
-from tests.faults.world import World
+from tests.faults.fault import on_host
 
 in_r1("foreign chain drops", "DRIFT", "web near icmp",
       "sh -c 'iptables -N strange; iptables -A strange -d {near.ip} -j DROP; iptables -I FORWARD 1 -j strange'",
@@ -42,9 +39,6 @@ in_r1("policy rule leads to an empty table", "NO_ROUTE", "web near icmp",
 in_r1("foreign rule redirects a port", "DRIFT", "web near tcp/22",
       "iptables -t nat -I PREROUTING 1 -p tcp -d {near.ip} --dport 22 -j REDIRECT --to-ports 2",
       "iptables -t nat -D PREROUTING -p tcp -d {near.ip} --dport 22 -j REDIRECT --to-ports 2")  # fmt: skip
-on_host("namespace of the router deleted", "DRIFT", "web near icmp", "host1", "ip netns del {r1.ns}", "")
-on_host("namespace of DHCP deleted", "DHCP_AGENT_DOWN", "web dhcp", "host1", "ip netns del {blue.ns}", "")
-on_host("router's device deleted", "DRIFT", "web near icmp", "host1", "ip link del {world.qr_green}", "")
 on_host("queue of an instance's device takes nothing", "DRIFT", "web far icmp", "host2",
         "tc qdisc add dev {far.tap} root bfifo limit 20", "tc qdisc del dev {far.tap} root")  # fmt: skip
 on_host("switch port receives nothing", "DRIFT", "far web icmp", "host2",
@@ -55,8 +49,6 @@ on_host("switch port forwards nothing", "DRIFT", "web far icmp", "host2",
         "ovs-ofctl -O OpenFlow10 mod-port br-int {far.tap} forward")  # fmt: skip
 on_host("cable in no bridge", "UNDERLAY_DOWN", "web far icmp", "underlay", "ip link set h2-eth1 nomaster",
         "ip link set h2-eth1 master trunk")  # fmt: skip
-on_host("outside cable in no bridge", "OUTSIDE_SILENT", "near outside icmp", "underlay",
-        "ip link set h1-eth2 nomaster", "ip link set h1-eth2 master outside")  # fmt: skip
 on_host("flow with another destination MAC", "DRIFT", "web far icmp", "host2",
         "ovs-ofctl add-flow br-int 'table=0,priority=60000,in_port=int-br-eth1,dl_vlan={blue.segment},ip,"
         "nw_dst={far.ip},actions=mod_dl_dst:02:00:00:00:00:99,mod_vlan_vid:{world.blue_on_host2},resubmit(,60)'",
@@ -76,13 +68,3 @@ in_guest("source has a wrong default route", "NO_ROUTE", "web near icmp", "web",
 in_guest("source believes in a wrong MAC", "GUEST_FIREWALL", "web app icmp", "web", "host1",
          "ip neigh replace {app.ip} lladdr 02:00:00:00:be:ef dev eth0 nud permanent",
          "ip neigh del {app.ip} dev eth0")  # fmt: skip
-
-
-@fault("card of the instance deleted", "DRIFT", "web near tcp/22")
-def card_deleted(world: World) -> Iterator[None]:
-    near, compute = world.servers["near"], world.api.compute
-    world.sh("host1", f"ip link del {near.tap}")
-    yield
-    world.revive()
-    compute.reboot_server(near.id, "HARD")
-    compute.wait_for_server(compute.get_server(near.id), wait=60, interval=0.2)

@@ -73,6 +73,10 @@ def _with_probe(facts: Facts, plan: Plan) -> Finding:
     near = [one for one in facts.suspects if one.code != "MTU_BLACKHOLE" and _is_near(one, seen)]
     if near and seen.code in ("LOST", "ARP_UNANSWERED", "OUTSIDE_SILENT"):
         return _joined(best(near), seen)
+    changed = [one for one in near if one.culprit is not None and one.culprit.kind == "flow"]
+    if changed and seen.code in ("GUEST_SILENT", "GUEST_FIREWALL"):
+        # A flow that is not ours may have changed what the guest was given.
+        return _joined(best(changed), seen)
     return seen
 
 
