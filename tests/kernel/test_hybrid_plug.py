@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from tests.lib.host import Host
@@ -22,6 +23,7 @@ from tests.lib.l2_world import (
 )
 from tests.lib.waiting import eventually
 from virga.agent.render.hybrid_rules import set_name
+from virga.contract.calls import HostDifference
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -67,6 +69,23 @@ def test_rules_and_sets_decide_who_is_reached(host: Host) -> None:
     assert names in host.sh("iptables-save") and names in host.sh("ip6tables-save")
     assert A.address in host.sh(f"ipset list {set_name(GROUP_ID, 4)}")
     assert bytes(host.control.call("agent.check", {}).result) == b"[]"
+
+
+def test_a_rule_deleted_from_a_ports_chain_is_a_difference() -> None:
+    """Also on a host with routers, where another driver looks after iptables as well."""
+    mapped = {"physnet1": "br-eth1"}
+    roles = ["network", "dhcp", "l3"]
+    with Host(bridge_mappings=mapped, plug="hybrid", roles=roles, resync_s=36000.0) as host:
+        host.start_agent()
+        start(host, A, B)
+        host.control.settle()
+        chain = f"neutron-openvswi-i{B.port.key[:10]}"
+        host.sh(f"iptables -D {chain} -p tcp -m tcp --dport 22 -j RETURN")
+        found = msgspec.json.decode(
+            bytes(host.control.call("agent.check", {}).result), type=list[HostDifference]
+        )
+        assert [(one.driver, one.key, one.kind) for one in found] == [("iptables", "/v4/filter", "differs")]
+        assert chain in found[0].wanted and "--dport 22" in found[0].wanted
 
 
 def test_lies_about_the_source_go_nowhere(host: Host) -> None:

@@ -62,6 +62,14 @@ def kind_of(item: AnyItem) -> str:
     return str(item.__struct_config__.tag)
 
 
+def _differences(driver: Driver) -> list[Difference]:
+    """What ``check`` says; a driver that cannot look says so."""
+    try:
+        return list(driver.check())
+    except (CommandError, OSError, ValueError) as error:
+        return [Difference(driver.name, "", "unreadable", actual=str(error))]
+
+
 class _Stopwatch:
     """Where the time of a round goes."""
 
@@ -207,21 +215,18 @@ class Loop:
         return True
 
     def _answer_checks(self) -> None:
-        """After the round: what was only just asked for is no difference. A driver that cannot look says so."""
+        """After the round: what was only just asked for is no difference."""
         checks, self._checks = self._checks, []
         if not checks:
             return
-        found: dict[str, list[Difference]] = {}
-        for driver in self._drivers:
-            if all(driver.name in check.without for check in checks):
-                continue
-            try:
-                found[driver.name] = list(driver.check())
-            except (CommandError, OSError, ValueError) as error:
-                found[driver.name] = [Difference(driver.name, "", "unreadable", actual=str(error))]
+        # A list, for names may be the same: the rules of the host and those of router namespaces are both iptables.
+        found = [
+            (driver.name, _differences(driver))
+            for driver in self._drivers
+            if any(driver.name not in check.without for check in checks)
+        ]
         for check in checks:
-            names = [name for name in found if name not in check.without]
-            check.answer([each for name in names for each in found[name]])
+            check.answer([each for name, those in found if name not in check.without for each in those])
 
     def _note(self, state: State) -> None:
         """Tell the managers what is new; an item that is as before is no news."""

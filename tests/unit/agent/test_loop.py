@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from virga.agent.drivers.fake.layer2 import FakeNamespaces
 from virga.agent.loop import Loop
+from virga.agent.protocol import Difference
 from virga.contract.items import AnyItem, Network
 from virga.contract.messages import Report, Reports, State
 
@@ -165,3 +166,15 @@ def test_differences_are_answered_without_writing() -> None:
     bench.loop.step()
     assert found == ["q-a missing"]
     assert set(bench.driver.world) == {"q-b"}
+
+
+def test_drivers_of_the_same_name_are_all_asked_for_differences() -> None:
+    """The rules of the host and those of router namespaces are both called iptables."""
+    drivers = [FakeNamespaces(), FakeNamespaces()]
+    loop = Loop([], drivers, lambda _: None)
+    drivers[0].want("q-a", True)
+    answers: list[list[Difference]] = []
+    loop.ask_differences(answers.append)
+    loop.ask_differences(answers.append, without=(drivers[0].name,))
+    loop.step()
+    assert [[each.key for each in answer] for answer in answers] == [["q-a"], []]
