@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 
-from tests.lib.cloud import RunningCloud
+from tests.lib.cloud import RunningCloud, running_cloud
+from virga.db.outbox import observation
 
 
 @dataclass
@@ -161,6 +164,42 @@ def test_explanations_are_kept_for_those_who_asked(cast: Cast) -> None:
     asked = cast.explain("one", "two")["id"]
     assert asked in [each["id"] for each in cast.client.get("/v1/explain").json()["explanations"]]
     assert asked not in [each["id"] for each in cast.stranger.get("/v1/explain").json()["explanations"]]
+
+
+def test_what_an_operator_asked_in_a_project_tells_its_members_no_hosts(
+    cast: Cast, cloud: RunningCloud
+) -> None:
+    body = {"source": cast.one["id"], "destination": cast.two["id"]}
+    asked = cloud.admin().post("/v1/explain", json=body)
+    whole = asked.json()["explanation"]
+    assert "host1" in {hop["host"] for hop in whole["hops"]}
+    request_id = asked.headers["x-openstack-request-id"]
+    kept = update(observation).where(observation.c.request_id == request_id)
+    cloud.cloud.database.write(lambda tx: tx.execute(kept.values(project_id=cast.one["project_id"])))
+    for path, key in (("/v1/explain", "explanations"), ("/v1/observations", "observations")):
+        found = cast.client.get(path).json()[key]
+        (mine,) = [
+            one for one in (each.get("explanation", each) for each in found) if one["id"] == whole["id"]
+        ]
+        assert {hop["host"] for hop in mine["hops"]} == {""}
+        assert "host1" not in str(mine)
+
+
+def test_explanations_outlive_the_server(tmp_path: Path) -> None:
+    with running_cloud(tmp_path) as first:
+        member = first.member()
+        network = _made(member, "network", name="kept")["id"]
+        _made(member, "subnet", network_id=network, ip_version=4, cidr="10.3.0.0/24")
+        ends = [_made(member, "port", network_id=network)["id"] for _ in "ab"]
+        body = {"source": ends[0], "destination": ends[1]}
+        asked = member.post("/v1/explain", json=body)
+        assert asked.status_code == 200, asked.text
+    with running_cloud(tmp_path) as second:
+        (kept,) = second.member().get("/v1/explain").json()["explanations"]
+        assert kept.items() >= asked.json()["explanation"].items()
+        assert kept["request_id"] == asked.headers["x-openstack-request-id"]
+        assert kept["user_id"] and kept["project_id"] and kept["asked_at"]
+        assert second.member().get("/v1/explain?limit=0").status_code == 400
 
 
 def test_what_changed_since_then_is_told(cast: Cast) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from tests.lib.cloud import RunningCloud
 from virga.db.outbox import change
+from virga.desired import feed
 from virga.desired.feed import KEPT_CHANGES, prune
-from virga.desired.record import Observed, changes, observe
+from virga.desired.record import Observed, changes, observations, observe
 
 pytestmark = pytest.mark.only_here
 
@@ -80,6 +81,18 @@ def test_a_drift_is_written_down_once_and_shown_to_administrators(cloud: Running
     found = cloud.admin().get("/v1/observations", params={"kind": "drift"}).json()["observations"]
     assert [one["drift"] for one in found if one["host"] == "host9"] == [{"sentence": "odd"}]
     assert cloud.member().get("/v1/observations", params={"kind": "drift"}).json()["observations"] == []
+
+
+def test_only_so_much_is_remembered_of_what_was_seen(
+    cloud: RunningCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "MOST_OBSERVATIONS", 2)
+    database = cloud.cloud.database
+    seen = [Observed("drift", {"sentence": "odd"}, "host8", f"flows {number}") for number in range(4)]
+    database.write(lambda tx: observe(tx, seen))
+    database.write(lambda tx: prune(tx, 1))
+    kept = database.read(lambda tx: observations(tx, 0))
+    assert [row.subject for row in kept] == ["flows 2", "flows 3"]
 
 
 def test_the_record_is_forgotten_when_it_is_old_and_read(cloud: RunningCloud) -> None:

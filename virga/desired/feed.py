@@ -32,6 +32,7 @@ S = TypeVar("S")
 KEPT_REMOVALS = 20_000
 KEPT_CHANGES = 10_000
 MOST_CHANGES = 300_000
+MOST_OBSERVATIONS = 10_000
 
 
 @dataclass
@@ -176,3 +177,5 @@ def prune(tx: Tx, hours: int = 0) -> None:
     tx.execute(delete(change).where(read, change.c.changed_at < old))
     tx.execute(delete(change).where(change.c.revision <= newest - MOST_CHANGES))
     tx.execute(delete(observation).where(observation.c.observed_at < old))
+    last = int(tx.scalar(select(func.max(observation.c.id))) or 0)
+    tx.execute(delete(observation).where(observation.c.id <= last - MOST_OBSERVATIONS))

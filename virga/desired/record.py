@@ -97,11 +97,13 @@ def _told(tx: Tx, rows: Sequence[Row[Any]]) -> list[Changed]:
 
 def observe(tx: Tx, seen: Sequence[Observed]) -> None:
     """Write down what was seen, by whom; the same difference only once in a while."""
-    known = {
-        (row.kind, row.host, row.subject)
-        for row in tx.all(select(observation).where(observation.c.observed_at >= tx.now - SEEN_AGAIN_US))
-        if row.kind == "drift"
-    }
+    known: set[tuple[str, str, str]] = set()
+    if any(each.kind == "drift" for each in seen):
+        lately = observation.c.observed_at >= tx.now - SEEN_AGAIN_US
+        found = tx.all(
+            select(observation.c.host, observation.c.subject).where(lately, observation.c.kind == "drift")
+        )
+        known = {("drift", row.host, row.subject) for row in found}
     fresh = [each for each in seen if (each.kind, each.host, each.subject[:255]) not in known]
     for each in fresh:
         tx.execute(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 from msgspec.structs import replace
 
 from virga.contract.explain import Column, Explanation, Hop, Ref, Verdict
@@ -14,6 +17,11 @@ HIDDEN = "the operator's network"
 ASK = "Tell the operator, with the id of this explanation."
 OF_OTHERS = "It belongs to another project: ask its members."
 WRONG = "Something in the operator's network is not as it should be."
+
+
+def kept_for_project(tx: Tx, kept: Any, project_id: str) -> Any:
+    """The same of one that was kept: somebody of the project who sees everything may have asked."""
+    return msgspec.to_builtins(for_project(tx, msgspec.convert(kept, Explanation), project_id))
 
 
 def for_project(tx: Tx, explanation: Explanation, project_id: str) -> Explanation:

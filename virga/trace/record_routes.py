@@ -1,4 +1,4 @@
-"""``/v1/changes`` and ``/v1/observations``: who changed what, and what was seen."""
+"""``/v1/changes``, ``/v1/observations`` and the list of ``/v1/explain``: who changed what, and what was seen."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from virga.api.routing import Route
 from virga.db.tx import Tx
 from virga.desired import record
 from virga.lib.clock import iso_micro, parse_iso
+from virga.trace.discretion import kept_for_project
 
 ANYBODY = "role:reader or role:member or role:admin"
 POLICIES = {"virga:record": ANYBODY, "virga:record_of_all_projects": "role:admin"}
 MOST = 1000
+LISTED = 200
 KINDS = ("explanation", "drift")
 
 
@@ -42,7 +44,8 @@ def observations(tx: Tx, req: Request) -> Any:
     kind = req.param("kind")
     if kind is not None and kind not in KINDS:
         raise BadRequest(f"kind is one of {', '.join(KINDS)}, not {kind!r}.")
-    rows = record.observations(tx, _since(req), kind, _project(req), _limit(req))
+    project_id = _project(req)
+    rows = record.observations(tx, _since(req), kind, project_id, _limit(req))
     return {
         "observations": [
             {
@@ -53,9 +56,28 @@ def observations(tx: Tx, req: Request) -> Any:
                 "user_id": row.user_id,
                 "project_id": row.project_id,
                 "request_id": row.request_id,
-                row.kind: row.body,
+                row.kind: row.body if project_id is None else kept_for_project(tx, row.body, project_id),
             }
             for row in rows
+        ]
+    }
+
+
+def explanations(tx: Tx, req: Request) -> Any:
+    """The last answers, newest first, each with who asked when; members see what their project asked."""
+    everything = req.allows("explain:all_projects")
+    project_id = None if everything else req.caller.project_id or "none"
+    rows = record.observations(tx, _since(req), "explanation", project_id, _limit(req, LISTED))
+    return {
+        "explanations": [
+            {
+                **(row.body if project_id is None else kept_for_project(tx, row.body, project_id)),
+                "asked_at": iso_micro(row.observed_at),
+                "user_id": row.user_id,
+                "project_id": row.project_id,
+                "request_id": row.request_id,
+            }
+            for row in reversed(rows)
         ]
     }
 
@@ -75,14 +97,15 @@ def _since(req: Request) -> int:
     return moment
 
 
-def _limit(req: Request) -> int:
-    text = req.param("limit", str(MOST)) or ""
+def _limit(req: Request, usual: int = MOST) -> int:
+    text = req.param("limit", str(usual)) or ""
     if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) <= MOST:
         raise BadRequest(f"limit is a number from 1 to {MOST}, not {text!r}.")
     return int(text)
 
 
 ROUTES = (
+    Route("GET", "/explain", explanations, "explain:get"),
     Route("GET", "/changes", changes, "virga:record"),
     Route("GET", "/observations", observations, "virga:record"),
 )

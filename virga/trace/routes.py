@@ -14,7 +14,6 @@ from virga.api.context import AsyncContext
 from virga.api.faults import BadRequest, Fault
 from virga.api.request import Request
 from virga.api.routing import Route, ServiceApi
-from virga.contract.explain import Explanation
 from virga.desired.record import Observed, observe
 from virga.lib.clock import parse_iso
 from virga.settings import Settings
@@ -27,7 +26,6 @@ POLICIES = {
     "explain:get": "role:reader or role:member or role:admin",
     "explain:all_projects": "role:admin",
 }
-KEPT = 200
 MINUTE_S = 60.0
 
 
@@ -90,12 +88,11 @@ class Allowance:
 
 
 class Explainer:
-    """Answers, and keeps the last of them."""
+    """Answers, and writes the answers down."""
 
     def __init__(self, hub: Callable[[], HubLike | None], per_minute: int) -> None:
         self._hub = hub
         self._allowance = Allowance(per_minute)
-        self._kept: deque[tuple[str, Explanation]] = deque(maxlen=KEPT)
 
     async def create(self, ctx: AsyncContext, req: Request) -> Any:
         hub = self._hub()
@@ -111,16 +108,10 @@ class Explainer:
         everything = req.allows("explain:all_projects")
         project_id = None if everything else req.caller.project_id or ""
         found = await explain(ctx, hub, question, project_id, probe=body.probe)
-        self._kept.append((req.caller.project_id or "", found))
         answer = msgspec.to_builtins(found)
         seen = Observed("explanation", answer, found.source.host, f"{found.source.id} {found.destination.id}")
         await ctx.write(lambda tx: observe(tx, [seen]))
         return {"explanation": answer}
-
-    async def list(self, ctx: AsyncContext, req: Request) -> Any:
-        everything = req.allows("explain:all_projects")
-        own = [e for project, e in self._kept if everything or project == req.caller.project_id]
-        return {"explanations": [msgspec.to_builtins(each) for each in reversed(own)]}
 
 
 def _question(body: Body) -> Question:
@@ -156,7 +147,6 @@ def service(settings: Settings, hub: Callable[[], HubLike | None]) -> ServiceApi
         prefix="/v1",
         routes=[
             Route("POST", "/explain", explainer.create, "explain:create"),
-            Route("GET", "/explain", explainer.list, "explain:get"),
             *operator_routes.ROUTES,
             *record_routes.ROUTES,
         ],
