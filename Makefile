@@ -94,8 +94,8 @@ faults: setup ## Break a lab in many ways and judge what `virga explain` says; r
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 ROUNDS ?= 20
-soak: setup ## Kill -9 everything of a lab at random moments, ROUNDS times, under load.
-	@$(BIN)/python -m soak --rounds $(ROUNDS) --seed $(SEED)
+soak: setup ## Kill -9 everything of a lab at random moments, ROUNDS times, under load (FAST=--fast: many kills a minute).
+	@$(BIN)/python -m soak --rounds $(ROUNDS) --seed $(SEED) $(FAST)
 
 conformance-tour: setup ## The client's everyday commands, and openstacksdk, on a lab of their own.
 	@$(BIN)/python -m conformance.tour $(ARGS)

@@ -9,10 +9,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from soak import volumes
 from soak.api import Api
 
 NAME = "soakload"
-N, V, C = "/network/v2.0/", "/volume/v3/", "/compute/v2.1/"
+N, V, C = "/network/v2.0/", volumes.V, volumes.C
 BUSY = (
     "BUILD",
     "creating",
@@ -35,6 +36,8 @@ class Load:
     flavor: str
     image: str
     seed: str
+    machine: str = ""
+    """The server that volumes are given to; none when it is empty."""
     counts: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
 
@@ -56,7 +59,7 @@ class Load:
             thread.join(60)
 
     def _work(self, rng: random.Random) -> None:
-        lives = (self._network, self._network, self._network, self._volume, self._server)
+        lives = (self._network, self._network, self._volume, self._volume, self._server)
         while not self._stop.is_set():
             rng.choice(lives)(rng, f"{NAME}-{next(self._number)}")
 
@@ -65,6 +68,7 @@ class Load:
         answer = self.api.ask(method, path, body)
         if answer is None:
             self.counts["unanswered"] += 1
+            self._stop.wait(0.02)
             return None
         self.counts[str(answer.status_code)] += 1
         if answer.status_code >= 500:
@@ -95,9 +99,7 @@ class Load:
             self._ask("DELETE", N + f"networks/{net['id']}")
 
     def _volume(self, rng: random.Random, name: str) -> None:
-        made = self._ask("POST", V + "volumes", {"volume": {"size": 1, "name": name}})
-        if made is not None and rng.random() < 0.5:
-            self._ask("DELETE", V + f"volumes/{made['id']}")
+        volumes.life(self._ask, self.machine, rng, name)
 
     def _server(self, rng: random.Random, name: str) -> None:
         body = {"name": name, "flavorRef": self.flavor, "imageRef": self.image, "networks": "none"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from soak.api import Api
-from soak.load import C, N
+from soak.load import C, N, V
 from tests.lib.lab import Lab, wait_for
 
 PACE_S = 0.02
@@ -21,6 +21,12 @@ class Pair:
     router: str
     address: str
     victim: str
+    machine: str = ""
+    """A guest of QEMU with an iSCSI volume; none in fast rounds."""
+
+    def of(self, kind: str) -> str:
+        """The guest of that kind that may die."""
+        return self.machine if kind == "qemu" else self.victim
 
     def ping(self, lab: Lab, seconds: float) -> subprocess.Popen[str]:
         """So many packets as the time takes; the router's namespace asks, so two bridges and the filter are crossed."""
@@ -75,9 +81,32 @@ def make(api: Api, lab: Lab) -> Pair:
     return pair
 
 
-def kinds(api: Api) -> tuple[str, str]:
-    """The flavor of namespace instances, and the image."""
-    flavor = next(f["id"] for f in api.all(C + "flavors") if f["name"] == "ns.tiny")
+def machine(api: Api) -> str:
+    """A guest of QEMU whose steady volume is reached by iSCSI."""
+    flavor, image = kinds(api, "m1.nano")
+    body = {"name": "steady-qemu", "flavorRef": flavor, "imageRef": image, "networks": "none"}
+    server = str(api.made(C + "servers", {"server": body})["id"])
+    wait_for("the guest of QEMU runs", lambda: status(api, server) == "ACTIVE", 180)
+
+    def at_login() -> bool:
+        path = C + f"servers/{server}/action"
+        return "login:" in api.until_it_answers("POST", path, {"os-getConsoleOutput": {}}).text
+
+    wait_for("its kernel is up, which must be before it takes a disk", at_login, 180)
+    volume = api.made(V + "volumes", {"volume": {"size": 1, "name": "steady"}})["id"]
+
+    def volume_is(wanted: str) -> bool:
+        return bool(api.until_it_answers("GET", V + f"volumes/{volume}").json()["volume"]["status"] == wanted)
+
+    wait_for("its volume is there", lambda: volume_is("available"))
+    api.made(C + f"servers/{server}/os-volume_attachments", {"volumeAttachment": {"volumeId": volume}})
+    wait_for("its volume is attached", lambda: volume_is("in-use"))
+    return server
+
+
+def kinds(api: Api, name: str = "ns.tiny") -> tuple[str, str]:
+    """The flavor of that name (without one, of namespace instances), and the image."""
+    flavor = next(f["id"] for f in api.all(C + "flavors") if f["name"] == name)
     return flavor, next(i["id"] for i in api.all("/image/v2/images") if i["name"] == "tiny")
 
 
@@ -86,9 +115,13 @@ def status(api: Api, server: str) -> str:
     return str(answer.json()["server"]["status"]) if answer.status_code == 200 else "gone"
 
 
-def revive(api: Api, server: str) -> Any:
-    """The cloud sees that the victim died, and starts it again when told to."""
-    wait_for("the death of a guest is noticed", lambda: status(api, server) in ("SHUTOFF", "ACTIVE"))
-    if status(api, server) == "SHUTOFF":
-        api.until_it_answers("POST", C + f"servers/{server}/action", {"os-start": None})
-        wait_for("the guest runs again", lambda: status(api, server) == "ACTIVE")
+def revive(api: Api, server: str, runs: Callable[[], bool]) -> None:
+    """The cloud sees that a guest died, and starts it again when told to. ``runs``: its process is there."""
+
+    def up() -> bool:
+        now = status(api, server)
+        if now == "SHUTOFF":
+            api.ask("POST", C + f"servers/{server}/action", {"os-start": None})
+        return now == "ACTIVE" and runs()
+
+    wait_for(f"the guest {server} runs again", up, 120)

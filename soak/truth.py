@@ -49,6 +49,11 @@ def requests_ended(api: Api, lab: Lab) -> list[str]:
         for v in api.all(V + "volumes/detail?all_tenants=1")
         if v["status"] in BUSY
     ]
+    found += [
+        f"snapshot {s['id']} is {s['status']}"
+        for s in api.all(V + "snapshots/detail?all_tenants=1")
+        if s["status"] in BUSY
+    ]
     with sqlite3.connect(f"file:{lab.state_dir / 'virga.db'}?mode=ro", uri=True, timeout=10) as rows:
         found += [
             f"job {name} for {key} is left"
@@ -60,11 +65,16 @@ def requests_ended(api: Api, lab: Lab) -> list[str]:
 def swept(api: Api) -> list[str]:
     """Deletes what the load made; what is still there."""
     left = []
+    for one in api.all(V + "volumes/detail?all_tenants=1"):
+        if one["name"].startswith(NAME) and one["status"] == "in-use":
+            for held in one["attachments"]:
+                api.ask("DELETE", C + f"servers/{held['server_id']}/os-volume_attachments/{one['id']}")
     for path in (C + "servers?all_tenants=1", V + "volumes?all_tenants=1", N + "ports", N + "networks"):
         for item in api.all(path):
             if str(item.get("name", "")).startswith(NAME):
                 left.append(f"{path.partition('?')[0]}/{item['id']}")
-                api.ask("DELETE", f"{path.partition('?')[0]}/{item['id']}")
+                whole = "?cascade=true" if path.startswith(V) else ""
+                api.ask("DELETE", f"{path.partition('?')[0]}/{item['id']}{whole}")
     return left
 
 
@@ -146,7 +156,12 @@ def volumes_are_rows(api: Api, lab: Lab) -> list[str]:
     rows = {v["id"] for v in api.all(V + "volumes/detail?all_tenants=1") if v["status"] != "error"}
     files: set[str] = set()
     for directory in (lab.state_dir / "hosts").glob("*/volumes"):
-        files |= {m[0] for path in directory.iterdir() for m in [re.search(r"[0-9a-f-]{36}", path.name)] if m}
+        files |= {
+            m[0]
+            for path in directory.iterdir()
+            for m in [re.search(r"(?<=volume-)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", path.name)]
+            if m
+        }
     return [f"a volume without file: {i}" for i in rows - files] + [
         f"a file without volume: {i}" for i in files - rows
     ]
@@ -164,14 +179,26 @@ def doctor_agrees(api: Api) -> list[str]:
     ]
 
 
+def volumes_agree(api: Api) -> list[str]:
+    """Rows, pool, targets and the disks of machines: what ``virga volume check`` says."""
+    answer = api.until_it_answers("GET", "/v1/volumes/check")
+    if answer.status_code != 200:
+        return [f"the check of volumes: {answer.status_code} {answer.text[:200]}"]
+    return [
+        f"{f['kind']} {f['what']} {f['id']}: {f['text']}" for f in answer.json()["volume_check"]["findings"]
+    ]
+
+
 def all_of_it(api: Api, lab: Lab) -> None:
     """Fails with the first thing that stays wrong."""
     until("programs of the lab", lambda: programs_run(lab))
     api.until_it_answers("GET", "/")
     until("requests that did not end", lambda: requests_ended(api, lab))
     until("something is there twice", lambda: nothing_twice(api, lab))
+    until("the check of volumes", lambda: volumes_agree(api))
     until("the doctor", lambda: doctor_agrees(api))
     until("what the load made stays", lambda: swept(api))
     until("namespaces and rows", lambda: namespaces_are_rows(api, lab))
     until("volumes and files", lambda: volumes_are_rows(api, lab))
+    until("the check of volumes, after the sweep", lambda: volumes_agree(api))
     until("something is there twice, after the sweep", lambda: nothing_twice(api, lab))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from virga.lab.process import Process, identify, read_record
 
-KINDS = ("server", "agent", "vswitchd", "ovsdb", "dnsmasq", "tgtd", "guest")
+KINDS = ("server", "agent", "vswitchd", "ovsdb", "dnsmasq", "tgtd", "guest", "qemu")
 HARMLESS = ("server", "agent")
 """Whose death costs no packet."""
 
@@ -67,14 +67,22 @@ def living(state_dir: Path, kind: str) -> list[Process]:
         return _by_command(state_dir, "dnsmasq")
     if kind == "tgtd":
         return _inside(state_dir, "tgtd")
-    return [*_by_command(state_dir, "unshare"), *_by_command(state_dir, "qemu-system")]
+    return _by_command(state_dir, "qemu-system" if kind == "qemu" else "unshare")
+
+
+def guests(state_dir: Path, kind: str, ident: str) -> list[Process]:
+    """The processes of this guest."""
+    return [p for p in living(state_dir, kind) if ident and ident.encode() in _command_line(p.pid)]
+
+
+def runs(state_dir: Path, kind: str, ident: str) -> bool:
+    return bool(guests(state_dir, kind, ident))
 
 
 def kill(state_dir: Path, kind: str, rng: random.Random, guest: str) -> str:
     """Kill -9 one of a kind (of the guests, the one of this id). What was killed, for the record."""
-    found = sorted(living(state_dir, kind), key=lambda process: process.pid)
-    if kind == "guest":
-        found = [p for p in found if guest.encode() in _command_line(p.pid)]
+    found = guests(state_dir, kind, guest) if kind in ("guest", "qemu") else living(state_dir, kind)
+    found.sort(key=lambda process: process.pid)
     if not found:
         return ""
     process = rng.choice(found)
