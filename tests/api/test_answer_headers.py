@@ -51,7 +51,7 @@ def test_refusals_of_compute(cloud: RunningCloud) -> None:
 
 def test_an_image_answers_for_what_boots(cloud: RunningCloud) -> None:
     """Who names an image beside a volume to boot from is not asked whether the volume is bootable."""
-    with cloud.member() as member:
+    with cloud.client(cloud.new_project()) as member:
         made = member.post("/volume/v3/volumes", json={"volume": {"size": 1}}).json()["volume"]["id"]
         path = f"/volume/v3/volumes/{made}"
         eventually(lambda: member.get(path).json()["volume"]["status"] == "available", "the volume")
