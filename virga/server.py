@@ -22,7 +22,6 @@ from typing import Any
 
 import click
 import uvicorn
-import yaml
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
@@ -32,10 +31,11 @@ from starlette.routing import Route as HttpRoute
 from virga import settings as settings_module
 from virga.agent.config import AgentConfig
 from virga.agent.wiring import build as build_agent
+from virga.api import policy_file
 from virga.api.context import AsyncContext, CallError, Workers
 from virga.api.edge import Edge
 from virga.api.jobs import Job, JobRunner
-from virga.api.policy import Policy
+from virga.api.policy import Policy, PolicyError
 from virga.api.routing import ServiceApi
 from virga.bus.client import BusClient
 from virga.db import migrate, trouble
@@ -74,7 +74,7 @@ class Cloud:
         explainer = _module("virga.trace.routes")
         if explainer is not None:
             self.services.append(explainer.service(self.settings, lambda: self.hub))
-        self.policy = Policy(self._default_rules(), _overrides(settings.policy_file))
+        self.policy = Policy(self._default_rules(), policy_file.read(settings.policy_file))
         self.workers = Workers(self.database)
         self.hub: Any = None
         self.app = Starlette(routes=self._mounts(), lifespan=self._lifespan)
@@ -201,14 +201,6 @@ def fake_config(settings: Settings, number: int) -> AgentConfig:
     )
 
 
-def _overrides(path: str) -> dict[str, str]:
-    """An operator's policy file, YAML or JSON: rule name to rule text."""
-    if not path:
-        return {}
-    loaded = yaml.safe_load(Path(path).read_text()) or {}
-    return {str(name): str(rule) for name, rule in loaded.items()}
-
-
 def first_passwords(settings: Settings) -> dict[str, str]:
     """Passwords of ``admin`` and ``demo``: as set, or made once and kept in the state directory, for its owner only."""
     passwords = {"admin_password": settings.admin_password, "demo_password": settings.demo_password}
@@ -254,6 +246,9 @@ def main(state_dir: Path | None, stderr: bool) -> None:
         )
     try:
         cloud = build(settings)
+    except PolicyError as problem:
+        log.error("not started", reason=str(problem))
+        sys.exit(f"virga: {problem}")
     except Exception as problem:
         sentence = trouble.told(problem)
         if sentence is None:

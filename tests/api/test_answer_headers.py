@@ -21,7 +21,7 @@ def test_identity_varies_by_token(cloud: RunningCloud) -> None:
 
 
 def test_empty_answers_have_a_type(cloud: RunningCloud) -> None:
-    with cloud.admin() as admin:
+    with cloud.client(cloud.new_project("admin")) as admin:
         made = active_server(cloud, admin)["id"]
         assert act(admin, made, "lock").headers["content-type"] == "application/json"
         shot = act(admin, made, "createImage", {"name": "shot"})

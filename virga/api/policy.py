@@ -105,7 +105,7 @@ class Policy:
         if kind == "role":
             return lambda caller, target: match.lower() in caller.roles
         if kind == "field":
-            return _field(match)
+            return _field(match, seen[-1])
         return _attribute(kind, match)
 
 
@@ -131,11 +131,14 @@ def _all_of(checks: Iterable[Check]) -> Check:
     return lambda caller, target: all(check(caller, target) for check in parts)
 
 
-def _field(match: str) -> Check:
+def _field(match: str, rule: str) -> Check:
     _resource, _, condition = match.partition(":")
     name, _, wanted = condition.partition("=")
     if wanted.startswith("~"):
-        pattern = re.compile(wanted[1:])
+        try:
+            pattern = re.compile(wanted[1:])
+        except re.error as problem:
+            raise PolicyError(f"Policy rule {rule!r}: {wanted[1:]!r} is no pattern: {problem}.") from problem
         return lambda caller, target: pattern.match(str(target.get(name, ""))) is not None
     return lambda caller, target: str(target.get(name)) == wanted
 
