@@ -69,7 +69,8 @@ def _explain(status: int, body: Any) -> bool:
 
 
 ENVELOPES = {"identity": _identity, "network": _network, "compute": _compute, "block-storage": _compute,
-             "image": _image, "placement": _placement, "explain": _explain}  # fmt: skip
+             "image": _image, "placement": _placement, "explain": _explain,
+             "volume-check": _explain}  # fmt: skip
 
 
 OPENSTACKS_OWN = (

@@ -26,7 +26,8 @@ def findings(admin: httpx.Client) -> set[tuple[str, str, str]]:
 
 
 def test_members_may_not(own: RunningCloud) -> None:
-    assert own.client(own.account("demo")).get("/v1/volumes/check").status_code == 403
+    refused = own.client(own.account("demo")).get("/v1/volumes/check")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, 403)
     assert own.client().get("/v1/volumes/check").status_code == 401
 
 

@@ -134,6 +134,18 @@ def compute_envelope(fault: Fault, request_id: str) -> Any:
     return {COMPUTE_KEYS.get(fault.status, "computeFault"): {"code": fault.status, "message": fault.message}}
 
 
+def virga_envelope(fault: Fault, request_id: str) -> Any:
+    """``{"error": {"code", "type", "message", "request_id"}}``: what is below ``/v1`` is no OpenStack's."""
+    return {
+        "error": {
+            "code": fault.status,
+            "type": fault.type,
+            "message": fault.message,
+            "request_id": request_id,
+        }
+    }
+
+
 def image_envelope(fault: Fault, request_id: str) -> Any:
     """``{"message", "code": "404 Not Found", "title"}``"""
     reason = REASONS.get(fault.status, "Error")

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from virga.api.context import AsyncContext
-from virga.api.faults import BadRequest, Fault
+from virga.api.faults import BadRequest, Fault, virga_envelope
 from virga.api.request import Request
 from virga.api.routing import Route, ServiceApi
 from virga.desired.record import Observed, observe
@@ -46,17 +46,6 @@ class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Unavailable(Fault):
     status = 503
     type = "Unavailable"
-
-
-def envelope(fault: Fault, request_id: str) -> Any:
-    return {
-        "error": {
-            "code": fault.status,
-            "type": fault.type,
-            "message": fault.message,
-            "request_id": request_id,
-        }
-    }
 
 
 class TooMany(Fault):
@@ -150,6 +139,6 @@ def service(settings: Settings, hub: Callable[[], HubLike | None]) -> ServiceApi
             *operator_routes.ROUTES,
             *record_routes.ROUTES,
         ],
-        envelope=envelope,
+        envelope=virga_envelope,
         policies=POLICIES | operator_routes.POLICIES | record_routes.POLICIES,
     )

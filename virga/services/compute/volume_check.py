@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import select
 
 from virga.api.context import AsyncContext, CallError
-from virga.api.faults import Fault, compute_envelope
+from virga.api.faults import virga_envelope
 from virga.api.request import Request
 from virga.api.routing import Route, ServiceApi
 from virga.contract import calls
@@ -93,16 +93,12 @@ async def check(ctx: AsyncContext, req: Request) -> Any:
     return {"volume_check": {"findings": [asdict(one) for one in found], "compared": counts}}
 
 
-def envelope(fault: Fault, request_id: str) -> Any:
-    return compute_envelope(fault, request_id)
-
-
 def service(settings: Settings) -> ServiceApi:
     """The check as the edge serves it."""
     return ServiceApi(
         name="volume-check",
         prefix="/v1/volumes",
         routes=[Route("GET", "/check", check, "volume_check:get")],
-        envelope=envelope,
+        envelope=virga_envelope,
         policies=POLICIES,
     )
