@@ -183,6 +183,7 @@ def test_flows_are_back_at_once_after_a_restart_of_the_switch(host: Host) -> Non
     guests.serve(B, 22)
     before = sorted(host.flows())
     host.kill_vswitchd()
+    assert "ovs-vswitchd" in host.control.wait_status(A.port, "ERROR").reason
     host.start_vswitchd()
     eventually(lambda: guests.connects(A, B.address, 22), "traffic is back", 10)
     assert sorted(host.flows()) == before

@@ -28,6 +28,7 @@ class PretendedSwitch:
         self.meters: dict[int, str] = {}
         self.refused_meters: set[int] = set()
         self.dead = False
+        self.connected = True
         self.come_back: list[Callable[[], None]] = []
 
     def watch(self, bridge: str, on_lost: Callable[[], None]) -> PretendedSwitch:
@@ -246,5 +247,18 @@ def test_what_was_taken_back_is_settled_once_the_switch_has_forgotten_it() -> No
     flows.apply()
     flows.want("br-int", "port/a", [])
     assert flows.owner_outcome("br-int", "port/a") == Outcome(False)
+    flows.apply()
+    assert flows.owner_outcome("br-int", "port/a") == Outcome(True)
+
+
+def test_nothing_is_settled_before_the_end_of_the_switch_would_be_noticed() -> None:
+    switch = PretendedSwitch()
+    switch.connected = False
+    flows = driver(switch)
+    assert list(flows.apply()) == []
+    assert switch.flows == {A.key: A}
+    assert not flows.owner_outcome("br-int", "port/a").settled
+    switch.connected = True
+    switch.come_back[0]()
     flows.apply()
     assert flows.owner_outcome("br-int", "port/a") == Outcome(True)

@@ -24,13 +24,16 @@ GONE = ("is not a bridge", "failed to connect", "Connection refused", "No such f
 UNREACHABLE = "ovs-vswitchd does not answer"
 
 
-class Closeable(Protocol):
-    """A watch that can be ended."""
+class Watching(Protocol):
+    """Tells when the switch goes or comes back, once it is connected to it."""
+
+    @property
+    def connected(self) -> bool: ...
 
     def close(self) -> None: ...
 
 
-Watch = Callable[[str, Callable[[], None]], Closeable]
+Watch = Callable[[str, Callable[[], None]], Watching]
 
 
 class FlowDriver:
@@ -50,7 +53,7 @@ class FlowDriver:
         self._dirty: dict[str, set[FlowKey]] = {}
         self._refused: dict[tuple[str, FlowKey], str] = {}
         self._lost: set[str] = set()
-        self._watches: dict[str, Closeable] = {}
+        self._watches: dict[str, Watching] = {}
         self._zones: dict[str, set[int]] = {}
         self._meters: dict[str, MeterTable] = {}
         self.unreachable: dict[str, str] = {}
@@ -121,6 +124,9 @@ class FlowDriver:
                 failures += self._push(bridge)
                 self._meters[bridge].prune(self._ofctl(bridge))
                 self._flush_zones(bridge)
+                if not self._watches[bridge].connected:
+                    # Were the switch to die now, nobody would notice: read again when the watch has come there.
+                    self._lost.add(bridge)
             except CommandError as error:
                 self._lost.add(bridge)
                 self.unreachable[bridge] = f"{UNREACHABLE}: {error}"
@@ -266,7 +272,7 @@ class FlowDriver:
     def _at(self, bridge: str) -> str:
         return f"unix:{self._directory / bridge}.mgmt"
 
-    def _watch_socket(self, bridge: str, on_lost: Callable[[], None]) -> Closeable:
+    def _watch_socket(self, bridge: str, on_lost: Callable[[], None]) -> Watching:
         return SwitchWatch(self._directory / f"{bridge}.mgmt", on_lost)
 
 

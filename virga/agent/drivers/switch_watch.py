@@ -27,6 +27,8 @@ class SwitchWatch:
         self._on_change = on_change
         self._closed = threading.Event()
         self._socket: socket.socket | None = None
+        self.connected = False
+        """The end of the switch there is now will be noticed."""
         threading.Thread(target=self._run, name=f"watch {path.stem}", daemon=True).start()
 
     def close(self) -> None:
@@ -42,6 +44,7 @@ class SwitchWatch:
                     connection.connect(str(self._path))
                     self._socket = connection
                     connection.sendall(_HEADER.pack(_VERSION, _HELLO, _HEADER.size, 1))
+                    self.connected = True
                     self._on_change()
                     pause = FIRST_PAUSE_S
                     self._until_it_ends(connection)
@@ -52,6 +55,7 @@ class SwitchWatch:
         try:
             _listen(connection)
         finally:
+            self.connected = False
             if not self._closed.is_set():
                 self._on_change()
 

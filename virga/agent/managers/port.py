@@ -155,6 +155,7 @@ class PortManager:
         self._stale.clear()
 
     def reports(self) -> Sequence[Report]:
+        self._look_at_switch()
         found = []
         for key in sorted(self._unsettled):
             port = self._ports.get(key)
